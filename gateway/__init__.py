@@ -1,0 +1,52 @@
+"""Serve pydantic-ai agents to browsers: AG-UI and the Vercel AI SDK behind one safe, typed gateway.
+
+The names in `__all__` are the public interface; everything else may change. They are imported when first used, so that
+commands which need no agent (`gateway --help`, `gateway schema`) start at once.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gateway.app import create_app
+    from gateway.auth import Principal
+    from gateway.config import GatewayConfig
+    from gateway.configfile import load
+    from gateway.errors import ConfigError, GatewayError, RunError
+    from gateway.surfaces.ag_ui import to_ag_ui
+    from gateway.surfaces.vercel_ai import to_vercel_ai
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ConfigError",
+    "GatewayConfig",
+    "GatewayError",
+    "Principal",
+    "RunError",
+    "create_app",
+    "load",
+    "to_ag_ui",
+    "to_vercel_ai",
+]
+
+_MODULES = {
+    "ConfigError": "gateway.errors",
+    "GatewayConfig": "gateway.config",
+    "GatewayError": "gateway.errors",
+    "Principal": "gateway.auth",
+    "RunError": "gateway.errors",
+    "create_app": "gateway.app",
+    "load": "gateway.configfile",
+    "to_ag_ui": "gateway.surfaces.ag_ui",
+    "to_vercel_ai": "gateway.surfaces.vercel_ai",
+}
+
+
+def __getattr__(name: str) -> object:
+    if module := _MODULES.get(name):
+        return getattr(import_module(module), name)
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)

@@ -1,0 +1,118 @@
+"""The composition root: a config -> an ASGI app. Middleware and routes are the lists below, outermost first."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.authentication import AuthenticationMiddleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Mount
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
+from gateway.auth import Credentials
+from gateway.errors import Unauthenticated, problem
+from gateway.limits import RateLimiter
+from gateway.middleware import AccessLog, AddressLimit, BodyLimit, PrincipalLimit, Problems, RequestId, TrustedHosts
+from gateway.registry import Registry
+from gateway.stores import open_store
+from gateway.surfaces import ag_ui, agents, health, vercel_ai
+from gateway.surfaces.endpoint import Services
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from starlette.authentication import AuthenticationError
+    from starlette.requests import HTTPConnection
+    from starlette.responses import Response
+    from starlette.routing import BaseRoute
+
+    from gateway.config import CorsSettings, GatewayConfig, ServerSettings
+
+LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
+
+REQUEST_HEADERS = ("authorization", "content-type", "x-api-key", "last-event-id", "traceparent")
+"""Request headers that a page may send."""
+
+RESPONSE_HEADERS = ("x-run-id", "x-thread-id", "x-request-id", "retry-after", "ratelimit")
+"""Response headers that a page may read."""
+
+
+def create_app(config: GatewayConfig) -> Starlette:
+    """Build every agent and wire the gateway together. Raises `ConfigError` with all agents that do not build."""
+    registry = Registry.build(config)
+    limiter = RateLimiter(config.limits, config.stores.limits)
+    services = Services(open_store(config.stores.conversations), config.server, limiter)
+    return Starlette(
+        routes=[
+            *health.routes(registry),
+            Mount("", routes=_routes(registry, services), middleware=_guards(config, limiter)),
+        ],
+        middleware=_observers(config.server),
+        lifespan=lambda _app: _lifespan(registry),
+    )
+
+
+def _routes(registry: Registry, services: Services) -> list[BaseRoute]:
+    return [
+        *agents.routes(registry),
+        *ag_ui.routes(registry, services),
+        *vercel_ai.routes(registry, services),
+    ]
+
+
+def _observers(server: ServerSettings) -> list[Middleware]:
+    """Around every request, probes included."""
+    return [
+        Middleware(ProxyHeadersMiddleware, trusted_hosts=server.trusted_proxies),
+        Middleware(RequestId),
+        Middleware(AccessLog),
+    ]
+
+
+def _guards(config: GatewayConfig, limiter: RateLimiter) -> list[Middleware]:
+    """Around everything but the probes."""
+    return [
+        Middleware(TrustedHosts, allowed=_allowed_hosts(config.server)),
+        _cors(config.cors),  # outside auth, so that a page can read a 401
+        Middleware(Problems),  # inside CORS, so that a page can read every error
+        Middleware(AddressLimit, limiter=limiter),  # before auth, so that guessing keys is limited
+        Middleware(BodyLimit, max_bytes=config.server.max_body_bytes),
+        Middleware(AuthenticationMiddleware, backend=Credentials.from_config(config), on_error=_unauthenticated),
+        Middleware(PrincipalLimit, limiter=limiter),
+    ]
+
+
+def _allowed_hosts(server: ServerSettings) -> tuple[str, ...]:
+    """A loopback bind answers loopback names only, or a page could reach it by rebinding its own name (law 13)."""
+    return tuple(server.allowed_hosts) or (LOOPBACK_HOSTS if server.loopback else ("*",))
+
+
+def _cors(settings: CorsSettings) -> Middleware:
+    return Middleware(
+        CORSMiddleware,
+        allow_origins=settings.allow_origins,
+        allow_credentials=settings.allow_credentials,
+        allow_methods=("GET", "POST", "PATCH", "DELETE"),
+        allow_headers=REQUEST_HEADERS,
+        expose_headers=RESPONSE_HEADERS,
+    )
+
+
+def _unauthenticated(conn: HTTPConnection, _error: AuthenticationError) -> Response:
+    return problem(Unauthenticated(), conn.scope["state"].get("request_id"))
+
+
+@asynccontextmanager
+async def _lifespan(registry: Registry) -> AsyncGenerator[None]:
+    """Open the agents side by side, and wait for none: a server that hangs must not keep the others from serving."""
+    lifetimes = [entry.lifetime for entry in registry.entries.values()]
+    for lifetime in lifetimes:
+        lifetime.open()
+    try:
+        yield
+    finally:
+        await asyncio.gather(*(lifetime.close() for lifetime in lifetimes))

@@ -1,0 +1,30 @@
+"""Where an agent will answer, as far as the config can tell: `http://127.0.0.1:8000/agents/<id>/<surface>`."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gateway.config import ServerSettings
+
+
+def base_url(server: ServerSettings) -> str:
+    """The URL of the listener on this machine, with the path prefix that a proxy would strip."""
+    port = str(server.port) if server.port else "<port>"
+    return f"http://{_host(server.host)}:{port}{server.root_path}"
+
+
+def surface_url(server: ServerSettings, agent_id: str, surface: str) -> str:
+    """Where a front end reaches the agent."""
+    return f"{base_url(server)}/agents/{agent_id}/{surface}"
+
+
+def _host(host: str) -> str:
+    try:
+        address = ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return host
+    if address.is_unspecified:  # "every address" is nothing that a browser can open
+        return "127.0.0.1" if address.version == 4 else "[::1]"  # noqa: PLR2004 - IP versions
+    return f"[{address}]" if address.version == 6 else str(address)  # noqa: PLR2004 - IP versions

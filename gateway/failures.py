@@ -1,0 +1,73 @@
+"""Whatever a run raised -> the `RunError` that its readers get.
+
+The text of the exception stays here: it is logged under the run's id, and the reader gets a code, a safe sentence and
+that id.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from pydantic_ai.conversation_store import ConversationConflict
+from pydantic_ai.exceptions import (
+    FallbackExceptionGroup,
+    ModelAPIError,
+    RunTimedOut,
+    UnexpectedModelBehavior,
+    UsageLimitExceeded,
+    UserError,
+)
+
+from gateway.errors import (
+    ModelBehavior,
+    ModelUnavailable,
+    RunError,
+    RunTimeout,
+    ThreadChanged,
+    TurnRejected,
+    UsageLimit,
+)
+from gateway.telemetry import get_logger
+
+log = get_logger("gateway.runs")
+
+Report = Callable[[Exception, bool], RunError]
+"""`(exception, started)` -> the error to show. `started`: the agent had begun to answer."""
+
+_KINDS: tuple[tuple[type[Exception], type[RunError]], ...] = (
+    (RunTimedOut, RunTimeout),
+    (UsageLimitExceeded, UsageLimit),
+    (UnexpectedModelBehavior, ModelBehavior),
+    (ModelAPIError, ModelUnavailable),
+    (FallbackExceptionGroup, ModelUnavailable),
+)
+
+
+def classify(error: Exception, *, started: bool) -> type[RunError]:
+    """The class of a failure.
+
+    pydantic-ai says with one exception, `UserError`, that an approval or an edit does not fit the stored conversation
+    (before the agent starts), that the conversation changed meanwhile (its cause is a `ConversationConflict`), and that
+    the agent's author made a mistake (later).
+    """
+    if isinstance(error, UserError) and isinstance(error.__cause__, ConversationConflict):
+        return ThreadChanged
+    if isinstance(error, UserError) and not started:
+        return TurnRejected
+    return next((kind for raised, kind in _KINDS if isinstance(error, raised)), RunError)
+
+
+def reporter(run_id: str, agent_id: str) -> Report:
+    """A function that logs the failures of one run and says what to show for them."""
+
+    def report(error: Exception, started: bool) -> RunError:
+        # An agent's author may raise a RunError: its sentence was written to be shown.
+        failure = error if isinstance(error, RunError) else classify(error, started=started)()
+        expected = isinstance(failure, TurnRejected | ThreadChanged | UsageLimit | RunTimeout)
+        log.log(
+            logging.WARNING if expected else logging.ERROR, failure.code, run_id=run_id, agent=agent_id, exc_info=error
+        )
+        return type(failure)(f"{failure.detail} (reference {run_id})")
+
+    return report

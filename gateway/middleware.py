@@ -1,0 +1,238 @@
+"""What Starlette does not ship, one short class each. Pure ASGI: nothing here buffers or wraps a stream's body.
+
+Their order is in `app.py`. Each reads the scope and raises a `GatewayError` or passes on; `Problems` renders, and
+`TrustedHosts`, which stands outside of it.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from gateway.errors import (
+    BadRequest,
+    BodyTooLarge,
+    GatewayError,
+    HostNotAllowed,
+    MethodNotAllowed,
+    NotFound,
+    UnsupportedMediaType,
+    problem,
+)
+from gateway.ids import new_id
+from gateway.limits import address_key
+from gateway.telemetry import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from gateway.auth import Principal
+    from gateway.limits import RateLimiter
+
+log = get_logger("gateway.access")
+error_log = get_logger("gateway.errors")
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,128}")
+
+
+class RequestId:
+    """A request id for the log and the client: the caller's `x-request-id` if it is well formed, else a new one."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("x-request-id", "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else new_id()
+        scope.setdefault("state", {})["request_id"] = request_id
+        header = (b"x-request-id", request_id.encode())
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], header]
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            await self.app(scope, receive, send_with_id)
+
+
+class AccessLog:
+    """One line for each request, when its response has ended. Never the query string, never a header."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        status, ended = 0, False
+
+        async def send_and_look(message: Message) -> None:
+            nonlocal status, ended
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            elif not message.get("more_body", False):
+                ended = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_and_look)
+        finally:
+            user: Principal | None = scope.get("user")
+            log.info(
+                "request",
+                method=scope["method"],
+                path=scope["path"],
+                status=status,
+                ended=ended,
+                ms=round((time.perf_counter() - started) * 1000, 1),
+                client=scope["client"][0] if scope.get("client") else None,
+                subject=user.subject if user else None,
+            )
+
+
+class TrustedHosts:
+    """Answers for the host names it is told to. Starlette's own answers in plain text.
+
+    A refusal is rendered here: outside of CORS, because no page of a foreign host is meant to read it.
+    """
+
+    def __init__(self, app: ASGIApp, *, allowed: Sequence[str]) -> None:
+        self.app = app
+        self.names = {name.lower() for name in allowed if not name.startswith("*.")}
+        self.suffixes = tuple(name[1:].lower() for name in allowed if name.startswith("*."))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and "*" not in self.names:
+            host = Headers(scope=scope).get("host", "")
+            # "[::1]:8000" and "localhost:8000": the port goes, the brackets stay.
+            name = re.sub(r":\d+$", "", host).lower().rstrip(".")
+            if name not in self.names and not (self.suffixes and name.endswith(self.suffixes)):
+                await problem(HostNotAllowed(), scope["state"].get("request_id"))(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
+
+
+class Problems:
+    """The catch-all: whatever is raised inside becomes problem+json. Sits inside CORS, so that a page can read it.
+
+    After the first byte there is no status left to send: the error goes on to the server, which closes the connection
+    without the last chunk (DESIGN law 1).
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = False
+
+        async def send_and_look(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_and_look)
+        except ClientDisconnect:
+            return  # in the middle of its upload: nothing failed here, and nobody is there to be answered
+        except Exception as error:
+            if started:
+                raise
+            failure = as_gateway_error(error)
+            if failure.status >= 500:  # noqa: PLR2004 - server errors
+                error_log.error("request_failed", code=failure.code, exc_info=error)
+            await problem(failure, scope["state"].get("request_id"))(scope, receive, send)
+
+
+def as_gateway_error(error: Exception) -> GatewayError:
+    """Anything raised -> the error to show for it. Starlette's router raises 404 and 405 as `HTTPException`."""
+    if isinstance(error, GatewayError):
+        return error
+    if isinstance(error, HTTPException):
+        known = {404: NotFound, 405: MethodNotAllowed, 413: BodyTooLarge, 415: UnsupportedMediaType}
+        return known.get(error.status_code, BadRequest)(headers=error.headers)
+    return GatewayError()
+
+
+class AddressLimit:
+    """`limits: [{per: ip}]`, before anything is read or checked."""
+
+    def __init__(self, app: ASGIApp, *, limiter: RateLimiter) -> None:
+        self.app = app
+        self.limiter = limiter
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope.get("client"):
+            field = await self.limiter.check("ip", address_key(scope["client"][0]))
+            send = _with_rate_limit(send, field)
+        await self.app(scope, receive, send)
+
+
+class PrincipalLimit:
+    """`limits: [{per: principal}]`, after authentication. All anonymous callers count as one."""
+
+    def __init__(self, app: ASGIApp, *, limiter: RateLimiter) -> None:
+        self.app = app
+        self.limiter = limiter
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            field = await self.limiter.check("principal", scope["user"].scope)
+            send = _with_rate_limit(send, field)
+        await self.app(scope, receive, send)
+
+
+def _with_rate_limit(send: Send, field: str | None) -> Send:
+    if field is None:
+        return send
+
+    async def send_with_field(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            # A list-valued field: several layers may each add their member (RFC 9651, 3.1).
+            MutableHeaders(raw=message["headers"]).append("ratelimit", field)
+        await send(message)
+
+    return send_with_field
+
+
+class BodyLimit:
+    """413 as soon as the declared or the received size passes the limit. Starlette's own answers in plain text."""
+
+    def __init__(self, app: ASGIApp, *, max_bytes: int) -> None:
+        self.app = app
+        self.max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        declared = Headers(scope=scope).get("content-length", "")
+        if declared.isdecimal() and int(declared) > self.max_bytes:
+            raise BodyTooLarge
+        received = 0
+
+        async def receive_and_count() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self.max_bytes:
+                raise BodyTooLarge
+            return message
+
+        await self.app(scope, receive_and_count, send)

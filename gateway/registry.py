@@ -1,0 +1,181 @@
+"""Config -> the agents, each built once at start. Fails with every culprit: agent, import string or file, and cause.
+
+An agent's toolsets (MCP servers among them) are opened once per process, in a task of their own, because the scopes
+inside them must be left in the task that entered them. An agent whose toolsets do not open is unready; others serve.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from pydantic_ai import Agent
+from pydantic_ai.agent import AbstractAgent
+from pydantic_ai.toolsets import ExternalToolset, FunctionToolset
+from pydantic_ai.usage import UsageLimits
+
+from gateway.config import AgentSettings, GatewayConfig, UsageLimitSettings
+from gateway.errors import AgentNotFound, ConfigError, ConfigProblem
+from gateway.lifetime import AgentLifetime
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from pydantic_ai.capabilities import AbstractCapability
+    from pydantic_ai.tools import ToolDefinition
+    from pydantic_ai.toolsets import AbstractToolset
+
+    from gateway.auth import Principal
+    from gateway.config import Surface
+
+SERVED: tuple[Surface, ...] = ("ag-ui", "vercel-ai")
+"""The surfaces that this version serves; others may be configured and are not announced."""
+
+
+@dataclass(frozen=True)
+class AgentEntry:
+    """A name and the agent behind it, with everything that a run of it needs."""
+
+    id: str
+    agent: AbstractAgent[Any, Any]
+    description: str = ""
+    surfaces: tuple[Surface, ...] = SERVED
+    timeout: float = AgentSettings.model_fields["timeout"].default
+    """Seconds that one run may take."""
+    usage_limits: UsageLimits = field(default_factory=lambda: _usage_limits(UsageLimitSettings()))
+    make_deps: Callable[[Principal], Any] | None = None
+    """`(principal) -> deps`, sync or async; called for each run."""
+    capabilities: tuple[AbstractCapability[Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "lifetime", AgentLifetime(self.id, self.agent))
+
+    lifetime: AgentLifetime = field(init=False)
+
+
+class Registry:
+    """The agents of one gateway, by id."""
+
+    def __init__(self, entries: dict[str, AgentEntry]) -> None:
+        self.entries = entries
+
+    @classmethod
+    def build(cls, config: GatewayConfig) -> Registry:
+        """Import and build every agent. Raises `ConfigError` with all that failed."""
+        if (folder := str(config.folder)) not in sys.path:
+            sys.path.insert(0, folder)
+        entries: dict[str, AgentEntry] = {}
+        problems: list[ConfigProblem] = []
+        for agent_id, settings in config.agents.items():
+            try:
+                entries[agent_id] = _Builder(agent_id, settings, config.folder).entry()
+            except ConfigError as error:
+                problems += error.problems
+        if problems:
+            raise ConfigError(problems)
+        return cls(entries)
+
+    def find(self, agent_id: str, principal: Principal) -> AgentEntry:
+        """The agent, or `AgentNotFound`: the same for one that is not there and one that is out of scope."""
+        entry = self.entries.get(agent_id)
+        if entry is None or not principal.may_use(agent_id):
+            raise AgentNotFound
+        return entry
+
+    def usable_by(self, principal: Principal) -> list[AgentEntry]:
+        """The agents that the principal may know of, in the order of the config."""
+        return [entry for entry in self.entries.values() if principal.may_use(entry.id)]
+
+
+class _Builder:
+    """One agent's settings -> its entry, naming what it could not load."""
+
+    def __init__(self, agent_id: str, settings: AgentSettings, folder: Path) -> None:
+        self._key = f"agents.{agent_id}"
+        self._id = agent_id
+        self._settings = settings
+        self._folder = folder
+
+    def entry(self) -> AgentEntry:
+        settings = self._settings
+        agent = self._agent()
+        return AgentEntry(
+            id=self._id,
+            agent=agent,
+            description=settings.description or _own_description(agent),
+            surfaces=tuple(surface for surface in SERVED if surface in settings.surfaces),
+            timeout=settings.timeout,
+            usage_limits=_usage_limits(settings.usage_limits),
+            make_deps=self._callable("deps", settings.deps) if settings.deps else None,
+            capabilities=tuple(self._import("capabilities", name) for name in settings.capabilities),
+        )
+
+    def _agent(self) -> AbstractAgent[Any, Any]:
+        settings = self._settings
+        if settings.import_:
+            agent = self._import("import", settings.import_)
+            if not isinstance(agent, AbstractAgent):
+                raise self._problem(
+                    "import", f"{settings.import_} is a {type(agent).__name__}, not a pydantic-ai agent"
+                )
+            return agent  # pyright: ignore[reportUnknownVariableType]
+        if settings.spec:
+            path = self._folder / settings.spec
+            return self._attempt("spec", str(path), lambda: Agent.from_file(path, name=self._id))
+        return self._attempt("inline", "inline spec", lambda: Agent.from_spec(settings.inline or {}, name=self._id))
+
+    def _callable(self, key: str, name: str) -> Callable[..., Any]:
+        value = self._import(key, name)
+        if not callable(value):
+            raise self._problem(key, f"{name} cannot be called")
+        return value
+
+    def _import(self, key: str, name: str) -> Any:
+        module, _, attribute = name.partition(":")
+
+        def load() -> Any:
+            value: Any = import_module(module)
+            for part in attribute.split("."):
+                value = getattr(value, part)
+            return value
+
+        return self._attempt(key, name, load)
+
+    def _attempt(self, key: str, what: str, load: Callable[[], Any]) -> Any:
+        try:
+            return load()
+        except Exception as error:  # whatever a foreign module raises while it is imported
+            raise self._problem(key, f"{what} could not be loaded: {type(error).__name__}: {error}") from error
+
+    def _problem(self, key: str, message: str) -> ConfigError:
+        return ConfigError([ConfigProblem(message, key=f"{self._key}.{key}")])
+
+
+def tools_of(agent: AbstractAgent[Any, Any]) -> list[ToolDefinition]:
+    """The tools that the agent is known to have before any run: functions and external ones.
+
+    What a toolset decides for each run, or asks a server for, is not among them.
+    """
+    found: list[ToolDefinition] = []
+
+    def visit(toolset: AbstractToolset[Any]) -> None:
+        if isinstance(toolset, FunctionToolset):
+            found.extend(tool.tool_def for tool in toolset.tools.values())
+        elif isinstance(toolset, ExternalToolset):
+            found.extend(toolset.tool_defs)
+
+    for toolset in agent.toolsets:
+        toolset.apply(visit)
+    return found
+
+
+def _own_description(agent: AbstractAgent[Any, Any]) -> str:
+    description = agent.description
+    return description if isinstance(description, str) else ""
+
+
+def _usage_limits(settings: UsageLimitSettings) -> UsageLimits:
+    return UsageLimits(**settings.model_dump())

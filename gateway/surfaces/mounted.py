@@ -1,0 +1,117 @@
+"""A single agent as an ASGI app, to mount in any Starlette or FastAPI app.
+
+Hosts do not forward their lifespan to a mounted app, so nothing here depends on one: the agent opens at the first
+request, in a task of its own. A host that wants an orderly end enters `app.lifespan` in its own lifespan.
+"""
+
+from __future__ import annotations
+
+import inspect
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.routing import Route
+
+from gateway.auth import ANONYMOUS, Principal
+from gateway.config import ServerSettings
+from gateway.errors import Unauthenticated
+from gateway.limits import RateLimiter
+from gateway.middleware import BodyLimit, Problems, RequestId
+from gateway.registry import AgentEntry
+from gateway.stores.memory import MemoryStore
+from gateway.surfaces.endpoint import AgentEndpoint, Services
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+
+    from pydantic_ai.agent import AbstractAgent
+    from pydantic_ai.capabilities import AbstractCapability
+    from pydantic_ai.usage import UsageLimits
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from gateway.stores import Store
+    from gateway.wires import Wire
+
+    Caller = Principal | str | None
+    FindCaller = Callable[[Request], Caller | Awaitable[Caller]]
+
+
+class MountOptions(TypedDict, total=False):
+    """What `to_ag_ui` and `to_vercel_ai` take besides the agent; defaults are the gateway's."""
+
+    principal: FindCaller
+    """`(request) -> Principal | subject | None`, sync or async. None is a 401. Without it: `request.user` where the
+    host authenticates, else one anonymous owner."""
+    deps: Callable[[Principal], Any]
+    """`(principal) -> deps`, sync or async, called for each run."""
+    timeout: float
+    """Seconds that one run may take."""
+    usage_limits: UsageLimits
+    """What one run may use."""
+    capabilities: Sequence[AbstractCapability[Any]]
+    """pydantic-ai capabilities to add to each run."""
+    store: Store
+    """Where threads are kept; give two apps the same one to share threads between them. In memory when left out."""
+    server: ServerSettings
+    """`max_body_bytes`, `max_prompt_chars` and `heartbeat` are used."""
+
+
+class AgentApp(Starlette):
+    """One agent on one wire. Answers POST at every path below its mount point."""
+
+    def __init__(self, wire: Wire, agent: AbstractAgent[Any, Any], options: MountOptions) -> None:
+        server = options.get("server") or ServerSettings()
+        self._entry = _entry(agent, options)
+        self._principal = options.get("principal")
+        services = Services(options.get("store") or MemoryStore(), server, RateLimiter([]))
+        self._endpoint = AgentEndpoint(wire, services)
+        super().__init__(
+            routes=[Route("/{rest:path}", self._run, methods=["POST"])],
+            middleware=[
+                Middleware(RequestId),
+                Middleware(Problems),
+                Middleware(BodyLimit, max_bytes=server.max_body_bytes),
+            ],
+            lifespan=self.lifespan,
+        )
+
+    @asynccontextmanager
+    async def lifespan(self, _host: Starlette | None = None) -> AsyncGenerator[None]:
+        """Open the agent early, and close it in order. For the lifespan of the host; optional."""
+        self._entry.lifetime.open()
+        try:
+            yield
+        finally:
+            await self._entry.lifetime.close()
+
+    async def _run(self, request: Request) -> Response:
+        caller = await _caller(request, self._principal)
+        return await self._endpoint.respond(request, self._entry, caller)
+
+
+def _entry(agent: AbstractAgent[Any, Any], options: MountOptions) -> AgentEntry:
+    given: dict[str, Any] = {name: value for name, value in options.items() if name in ("timeout", "usage_limits")}
+    return AgentEntry(
+        id=agent.name or "agent",
+        agent=agent,
+        make_deps=options.get("deps"),
+        capabilities=tuple(options.get("capabilities", ())),
+        **given,
+    )
+
+
+async def _caller(request: Request, find: FindCaller | None) -> Principal:
+    """Who is calling a mounted app, as its host says it."""
+    if find is None:
+        user = request.scope.get("user")
+        if isinstance(user, Principal):
+            return user
+        return Principal(user.display_name) if user is not None and user.is_authenticated else ANONYMOUS
+    found = find(request)
+    caller = await found if inspect.isawaitable(found) else found
+    if caller is None:
+        raise Unauthenticated
+    return Principal(caller) if isinstance(caller, str) else caller

@@ -1,0 +1,70 @@
+"""Log events out, as lines for a person or JSON for a machine.
+
+Prompts, answers, query strings, keys and tokens are never logged; exception texts are, because they go nowhere else.
+Everything goes to stderr through the standard library, so that uvicorn's and other libraries' records look the same.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING
+
+import structlog
+
+if TYPE_CHECKING:
+    from structlog.stdlib import BoundLogger
+    from structlog.typing import Processor
+
+    from gateway.config import ServerSettings
+
+
+def get_logger(name: str) -> BoundLogger:
+    """A structlog logger over the standard library's logger of that name."""
+    return structlog.stdlib.get_logger(name)
+
+
+def configure_logging(settings: ServerSettings) -> None:
+    """Send this process's logs to stderr in the configured format. Called by the server, never on import."""
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso"),
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(settings.log_format)],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(settings.log_level.upper())
+    for name in ("httpx", "httpx2", "httpcore", "openai", "uvicorn.error", "watchfiles"):
+        # Their INFO lines name a URL for each call to a provider, or say what our own lines say.
+        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.captureWarnings(capture=True)
+
+
+def _renderers(log_format: str) -> list[Processor]:
+    interactive = sys.stderr.isatty()
+    if log_format == "console" or (log_format == "auto" and interactive):
+        # `plain_traceback` because the rich one prints local variables, and those hold prompts.
+        return [
+            structlog.dev.ConsoleRenderer(
+                colors=interactive, exception_formatter=structlog.dev.plain_traceback, pad_event_to=24
+            )
+        ]
+    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
