@@ -1,0 +1,1 @@
+"""Four demo agents: chat, approval, shared state and structured output. They run without any API key."""
