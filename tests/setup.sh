@@ -1,0 +1,31 @@
+#!/bin/sh
+# Installs what the tests need besides Python packages. What cannot be had here is said, and its tests are skipped;
+# with CI=true the missing thing is a failure.
+set -eu
+cd "$(dirname "$0")/.."
+
+missing() {
+    echo "not available: $1"
+    if [ "${CI:-}" = "true" ]; then exit 1; fi
+}
+
+# Debian packages, where that is possible without asking anybody.
+debian() {
+    if [ -f /etc/debian_version ] && [ "$(id -u)" = 0 ]; then
+        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+    else
+        return 1
+    fi
+}
+
+command -v redis-server >/dev/null || debian redis-server || missing "redis-server (limits on Redis are not tested)"
+command -v npm >/dev/null || debian nodejs npm || missing "Node.js with npm (the real npm clients are not tested)"
+
+if command -v npm >/dev/null; then
+    lock=tests/clients/package-lock.json
+    stamp=tests/clients/node_modules/.installed-from
+    if ! cmp -s "$lock" "$stamp"; then
+        npm ci --prefix tests/clients --no-audit --no-fund --loglevel=error && cp "$lock" "$stamp" ||
+            missing "the npm packages of tests/clients"
+    fi
+fi
