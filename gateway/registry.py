@@ -7,12 +7,15 @@ inside them must be left in the task that entered them. An agent whose toolsets 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from pydantic_ai import Agent
+from pydantic import ConfigDict, ValidationError
+from pydantic_ai import Agent, AgentSpec
 from pydantic_ai.agent import AbstractAgent
+from pydantic_ai.capabilities import AbstractCapability
 from pydantic_ai.toolsets import ExternalToolset, FunctionToolset
 from pydantic_ai.usage import UsageLimits
 
@@ -21,10 +24,8 @@ from gateway.errors import AgentNotFound, ConfigError, ConfigProblem
 from gateway.lifetime import AgentLifetime
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-    from pydantic_ai.capabilities import AbstractCapability
     from pydantic_ai.tools import ToolDefinition
     from pydantic_ai.toolsets import AbstractToolset
 
@@ -90,18 +91,31 @@ class Registry:
         return [entry for entry in self.entries.values() if principal.may_use(entry.id)]
 
 
+class _Spec(AgentSpec):
+    """pydantic-ai's spec, closed to unknown keys: a misspelled one would be left out without a word."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
 class _Builder:
-    """One agent's settings -> its entry, naming what it could not load."""
+    """One agent's settings -> its entry, or everything about it that does not load."""
 
     def __init__(self, agent_id: str, settings: AgentSettings, folder: Path) -> None:
-        self._key = f"agents.{agent_id}"
         self._id = agent_id
         self._settings = settings
         self._folder = folder
+        self._problems: list[ConfigProblem] = []
 
     def entry(self) -> AgentEntry:
         settings = self._settings
         agent = self._agent()
+        make_deps = self._import("deps", settings.deps, Callable, "a function") if settings.deps else None
+        capabilities = [
+            self._import("capabilities", name, AbstractCapability, "a pydantic-ai capability")
+            for name in settings.capabilities
+        ]
+        if self._problems:
+            raise ConfigError(self._problems)
         return AgentEntry(
             id=self._id,
             agent=agent,
@@ -109,37 +123,35 @@ class _Builder:
             surfaces=tuple(surface for surface in SERVED if surface in settings.surfaces),
             timeout=settings.timeout,
             usage_limits=_usage_limits(settings.usage_limits),
-            make_deps=self._callable("deps", settings.deps) if settings.deps else None,
-            capabilities=tuple(self._import("capabilities", name) for name in settings.capabilities),
+            make_deps=make_deps,
+            capabilities=tuple(capabilities),
         )
 
-    def _agent(self) -> AbstractAgent[Any, Any]:
+    def _agent(self) -> Any:
         settings = self._settings
         if settings.import_:
-            agent = self._import("import", settings.import_)
-            if not isinstance(agent, AbstractAgent):
-                raise self._problem(
-                    "import", f"{settings.import_} is a {type(agent).__name__}, not a pydantic-ai agent"
-                )
-            return agent  # pyright: ignore[reportUnknownVariableType]
+            return self._import("import", settings.import_, AbstractAgent, "a pydantic-ai agent")
         if settings.spec:
             path = self._folder / settings.spec
-            return self._attempt("spec", str(path), lambda: Agent.from_file(path, name=self._id))
-        return self._attempt("inline", "inline spec", lambda: Agent.from_spec(settings.inline or {}, name=self._id))
+            return self._attempt("spec", str(path), lambda: self._from_spec(_Spec.from_file(path)))
+        return self._attempt("inline", "inline spec", lambda: self._from_spec(_Spec.model_validate(settings.inline)))
 
-    def _callable(self, key: str, name: str) -> Callable[..., Any]:
-        value = self._import(key, name)
-        if not callable(value):
-            raise self._problem(key, f"{name} cannot be called")
-        return value
+    def _from_spec(self, spec: AgentSpec) -> Agent[Any, Any]:
+        if spec.model is None:
+            msg = "it names no `model`"
+            raise ValueError(msg)
+        return Agent.from_spec(spec, name=self._id)
 
-    def _import(self, key: str, name: str) -> Any:
+    def _import(self, key: str, name: str, kind: Any, what: str) -> Any:
         module, _, attribute = name.partition(":")
 
         def load() -> Any:
             value: Any = import_module(module)
             for part in attribute.split("."):
                 value = getattr(value, part)
+            if not isinstance(value, kind):
+                msg = f"it is a {type(value).__name__}, not {what}"
+                raise TypeError(msg)
             return value
 
         return self._attempt(key, name, load)
@@ -147,11 +159,17 @@ class _Builder:
     def _attempt(self, key: str, what: str, load: Callable[[], Any]) -> Any:
         try:
             return load()
-        except Exception as error:  # whatever a foreign module raises while it is imported
-            raise self._problem(key, f"{what} could not be loaded: {type(error).__name__}: {error}") from error
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a foreign module raises when imported
+            message = f"{what} could not be loaded: {type(error).__name__}: {_cause(error)}"
+            self._problems.append(ConfigProblem(message, key=f"agents.{self._id}.{key}"))
 
-    def _problem(self, key: str, message: str) -> ConfigError:
-        return ConfigError([ConfigProblem(message, key=f"{self._key}.{key}")])
+
+def _cause(error: BaseException) -> str:
+    """What an exception says; pydantic's without the values, among which may be a secret in the wrong place."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    details = error.errors(include_url=False, include_input=False)
+    return "; ".join(f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}" for detail in details)
 
 
 def tools_of(agent: AbstractAgent[Any, Any]) -> list[ToolDefinition]:

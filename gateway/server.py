@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,9 @@ def serve(config: GatewayConfig) -> None:
     # Bound here, because uvicorn would log the error and end the process.
     with _listener(config.server) as listener:
         _say_who_gets_in(config)
+        # What is there now stays for good: looking through it again would cost each run 0.4 to 1 ms.
+        gc.freeze()
+        gc.enable()
         server.run([listener])
 
 

@@ -7,6 +7,7 @@ imported when they are needed: the time to the first request counts.
 from __future__ import annotations
 
 import errno
+import gc
 import logging
 import socket
 import sys
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _FLAGS = Group("Server (these go before what the config says)")
 _RELOAD_HELP = "Start again when a Python or YAML file in the config's folder changes; for development."
+_UNKNOWN_NAME = (socket.EAI_NONAME, socket.EAI_AGAIN)
 _RELOAD_SIGINT_TIMEOUT = 5
 """Seconds beside `shutdown_timeout` that a stopping child gets before it is killed."""
 
@@ -46,6 +48,7 @@ def serve(
 def _serve(path: Path, overrides: dict[str, Any]) -> None:
     from gateway.configfile import load  # noqa: PLC0415 - not for `--help`
 
+    gc.disable()  # the imports make many objects and hardly any garbage; `server.serve` turns it on again
     config = load(path, overrides)
     from gateway import server  # noqa: PLC0415 - imports pydantic-ai; after the config, so that its errors come at once
 
@@ -74,15 +77,14 @@ def _explain(error: OSError, server: ServerSettings) -> None:
     reasons = {
         errno.EADDRINUSE: f"{place} is already in use: stop the other program, or choose another with --port",
         errno.EACCES: f"{place} may not be opened by this user: choose a port above 1023 with --port",
+        **dict.fromkeys(_UNKNOWN_NAME, f"{server.host} is not a name that this machine can look up: see --host"),
         errno.EADDRNOTAVAIL: f"{server.host} is not an address of this machine: see --host",
     }
-    if isinstance(error, socket.gaierror):
-        reason = f"{server.host} is not a name or an address that this machine knows: see --host"
-    elif not (reason := reasons.get(error.errno or 0)):
+    if error.errno not in reasons:
         raise error
     from gateway.cli.console import show_errors  # noqa: PLC0415 - only when there is something to show
 
-    show_errors([reason])
+    show_errors([reasons[error.errno]])
     sys.exit(1)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 
 from gateway.auth import ANONYMOUS, Principal
 from gateway.config import ServerSettings
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pydantic_ai.agent import AbstractAgent
     from pydantic_ai.capabilities import AbstractCapability
     from pydantic_ai.usage import UsageLimits
+    from starlette.authentication import BaseUser
     from starlette.requests import Request
     from starlette.responses import Response
 
@@ -43,8 +44,8 @@ class MountOptions(TypedDict, total=False):
     """What `to_ag_ui` and `to_vercel_ai` take besides the agent; defaults are the gateway's."""
 
     principal: FindCaller
-    """`(request) -> Principal | subject | None`, sync or async. None is a 401. Without it: `request.user` where the
-    host authenticates, else one anonymous owner."""
+    """`(request) -> Principal | subject | None`, sync or async. None (or an empty subject) is a 401. Without it:
+    `request.user` where the host authenticates, else one anonymous owner."""
     deps: Callable[[Principal], Any]
     """`(principal) -> deps`, sync or async, called for each run."""
     timeout: float
@@ -68,15 +69,14 @@ class AgentApp(Starlette):
         self._principal = options.get("principal")
         services = Services(options.get("store") or MemoryStore(), server, RateLimiter([]))
         self._endpoint = AgentEndpoint(wire, services)
-        super().__init__(
-            routes=[Route("/{rest:path}", self._run, methods=["POST"])],
-            middleware=[
-                Middleware(RequestId),
-                Middleware(Problems),
-                Middleware(BodyLimit, max_bytes=server.max_body_bytes),
-            ],
-            lifespan=self.lifespan,
-        )
+        # Around a mount of its own, as in `app.py`: a Starlette app's middleware never sees what its router raises.
+        middleware = [
+            Middleware(RequestId),
+            Middleware(Problems),
+            Middleware(BodyLimit, max_bytes=server.max_body_bytes),
+        ]
+        route = Route("/{rest:path}", self._run, methods=["POST"])
+        super().__init__(routes=[Mount("", routes=[route], middleware=middleware)], lifespan=self.lifespan)
 
     @asynccontextmanager
     async def lifespan(self, _host: Starlette | None = None) -> AsyncGenerator[None]:
@@ -109,9 +109,17 @@ async def _caller(request: Request, find: FindCaller | None) -> Principal:
         user = request.scope.get("user")
         if isinstance(user, Principal):
             return user
-        return Principal(user.display_name) if user is not None and user.is_authenticated else ANONYMOUS
+        return Principal(_subject(user)) if user is not None and user.is_authenticated else ANONYMOUS
     found = find(request)
     caller = await found if inspect.isawaitable(found) else found
-    if caller is None:
+    if not caller:
         raise Unauthenticated
     return Principal(caller) if isinstance(caller, str) else caller
+
+
+def _subject(user: BaseUser) -> str:
+    """What tells the host's users apart: two may share a display name, but Starlette's `SimpleUser` has no more."""
+    try:
+        return str(user.identity)
+    except (AttributeError, NotImplementedError):
+        return user.display_name

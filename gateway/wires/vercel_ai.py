@@ -15,6 +15,7 @@ from pydantic_ai import BinaryContent
 from pydantic_ai.exceptions import RunCancelled, RunTimedOut
 from pydantic_ai.ui.vercel_ai import VercelAIAdapter, VercelAIEventStream
 from pydantic_ai.ui.vercel_ai.request_types import FileUIPart, TextUIPart
+from pydantic_ai.ui.vercel_ai.response_types import FinishStepChunk, StartStepChunk
 from pydantic_core import from_json, to_json
 
 from gateway.wires import History, Turn, checked_thread_id, parsed
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from pydantic_ai.agent import AbstractAgent
+    from pydantic_ai.messages import OutputToolResultEvent
     from pydantic_ai.ui.vercel_ai.request_types import RequestData, UIMessage
     from pydantic_ai.ui.vercel_ai.response_types import BaseChunk
 
@@ -43,6 +45,15 @@ class _EventStream(VercelAIEventStream[Any, Any]):
         failure = self.report(error, self._turn is not None)
         async for chunk in super().on_error(RuntimeError(_error_text(failure))):
             yield chunk
+
+    async def handle_output_tool_result(self, event: OutputToolResultEvent) -> AsyncIterator[BaseChunk]:
+        async for chunk in super().handle_output_tool_result(event):
+            yield chunk
+        if event.part.outcome == "success":
+            # A message whose last step is a finished tool call looks to `lastAssistantMessageIsCompleteWithToolCalls`
+            # (ai/src/ui) like one to go on from: the chat would send it again, for ever. So the output ends its step.
+            yield FinishStepChunk()
+            yield StartStepChunk()
 
     async def on_cancelled(self, cancelled: RunCancelled) -> AsyncIterator[BaseChunk]:
         # Nobody asked for a timeout: as an `abort` it would leave `useChat` in `ready`, as if all were well.

@@ -1,0 +1,84 @@
+"""A wire, a number of deltas and a pause -> one run on a new thread, posted and read to its end.
+
+One keep-alive connection for each server, one run at a time: the figures are costs of a run, not of a crowd.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+from typing import TYPE_CHECKING, Literal
+from uuid import uuid4
+
+from benchmarks.model import WORD
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Self
+
+    from benchmarks.servers import Server
+
+Wire = Literal["ag-ui", "vercel-ai"]
+WIRES: tuple[Wire, ...] = ("ag-ui", "vercel-ai")
+
+TIMEOUT = 30.0
+
+MAX_IDLE = 3.0
+"""Seconds; uvicorn closes a connection that nobody used for 5."""
+
+HEADERS = {
+    "accept": "text/event-stream",
+    "content-type": "application/json",
+    "authorization": "Bearer benchmark-key",  # its hash is in gateway.yaml
+}
+
+
+def _ag_ui(prompt: str) -> dict[str, object]:
+    return {
+        "threadId": str(uuid4()),
+        "runId": str(uuid4()),
+        "protocolVersion": "1.0",
+        "state": {},
+        "messages": [{"id": str(uuid4()), "role": "user", "content": prompt}],
+        "tools": [],
+        "context": [],
+        "forwardedProps": {},
+    }
+
+
+def _vercel_ai(prompt: str) -> dict[str, object]:
+    message = {"id": str(uuid4()), "role": "user", "parts": [{"type": "text", "text": prompt}]}
+    return {"id": str(uuid4()), "messages": [message], "trigger": "submit-message"}
+
+
+_BODIES: Mapping[Wire, Callable[[str], dict[str, object]]] = {"ag-ui": _ag_ui, "vercel-ai": _vercel_ai}
+_ENDS: Mapping[Wire, bytes] = {"ag-ui": b'"RUN_FINISHED"', "vercel-ai": b"[DONE]"}
+
+
+class Client:
+    """A browser's side of one server."""
+
+    def __init__(self, server: Server) -> None:
+        self._paths = server.kind.paths
+        self._connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=TIMEOUT)
+        self._used = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def run(self, wire: Wire, deltas: int, pause: float = 0.0) -> None:
+        """Have the agent say `deltas` words. Raises `RuntimeError` for an answer that is not all of them."""
+        if time.monotonic() - self._used > MAX_IDLE:
+            self._connection.close()  # and opened again by the request
+        body = json.dumps(_BODIES[wire](f"{deltas} {pause}"))
+        self._connection.request("POST", self._paths[wire], body, HEADERS)
+        response = self._connection.getresponse()
+        answer = response.read()
+        self._used = time.monotonic()
+        # Words are counted, not frames: a server may merge deltas.
+        if response.status != http.client.OK or _ENDS[wire] not in answer or answer.count(WORD.encode()) < deltas:
+            raise RuntimeError(f"{self._paths[wire]} answered {response.status}: {answer[-500:]!r}")

@@ -1,0 +1,80 @@
+// Drives one version of the AI SDK's chat: `node ai.mjs <package>`. See rpc.mjs for how it is called.
+
+import { setImmediate } from 'node:timers/promises'
+
+import { described, recorder, serve } from './rpc.mjs'
+
+const ai = await import(process.argv[2])
+const chats = new Map()
+
+/** What `useChat` keeps in React state. */
+class PlainState {
+  status = 'ready'
+  error = undefined
+
+  constructor(messages) {
+    this.messages = messages
+  }
+
+  pushMessage(message) {
+    this.messages = [...this.messages, message]
+  }
+
+  popMessage() {
+    this.messages = this.messages.slice(0, -1)
+  }
+
+  replaceMessage(index, message) {
+    this.messages = this.messages.map((other, at) => (at === index ? this.snapshot(message) : other))
+  }
+
+  snapshot(thing) {
+    return structuredClone(thing)
+  }
+}
+
+class PlainChat extends ai.AbstractChat {}
+
+/** As the SDK's own documentation sets it up; version 5 has no approvals. */
+const sendAutomaticallyWhen = (state) =>
+  ai.lastAssistantMessageIsCompleteWithApprovalResponses?.(state) || ai.lastAssistantMessageIsCompleteWithToolCalls(state)
+
+serve({
+  /** A chat with one agent. `lastOnly`: send `{id, message}`, the documented persistence pattern. */
+  open({ key, url, threadId, headers, body, messages, lastOnly }) {
+    const { fetch, exchanges } = recorder()
+    const prepareSendMessagesRequest = lastOnly
+      ? ({ id, messages, body }) => ({ body: { ...body, id, message: messages.at(-1) } })
+      : undefined
+    const data = []
+    const finishes = []
+    const chat = new PlainChat({
+      id: threadId,
+      state: new PlainState(messages),
+      transport: new ai.DefaultChatTransport({ api: url, headers, body, fetch, prepareSendMessagesRequest }),
+      sendAutomaticallyWhen,
+      onData: (part) => data.push(part),
+      onFinish: ({ isAbort, isDisconnect, isError, finishReason }) =>
+        finishes.push({ isAbort, isDisconnect, isError, finishReason }),
+    })
+    chats.set(key, { chat, data, finishes, exchanges })
+  },
+
+  /** Calls a method of the chat and tells how things stand when it, and all that it set off, has come to rest. */
+  async call({ key, method, argument, replace }) {
+    const { chat, data, finishes, exchanges } = chats.get(key)
+    if (replace) chat.messages = replace
+    await chat[method](argument ?? undefined)
+    // A request that goes out by itself is decided on and started without any I/O, so within one turn of the loop.
+    do await setImmediate()
+    while (chat.status === 'submitted' || chat.status === 'streaming')
+    return {
+      messages: chat.messages,
+      status: chat.status,
+      error: described(chat.error),
+      data: data.splice(0),
+      finishes: finishes.splice(0),
+      exchanges: await exchanges(),
+    }
+  },
+})

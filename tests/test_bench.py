@@ -1,0 +1,25 @@
+"""The benchmark runs and fills its table. What the figures are is not a test's business."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+NUMBER = r"\d+(?:\.\d+)?(?:e[+-]\d+)?"
+ROWS = [
+    f"{wire}: {measure}"
+    for measure in ("CPU per delta, deltas waiting", "CPU per delta, 1 ms apart", "fixed CPU per run")
+    for wire in ("ag-ui", "vercel-ai")
+] + ["start to first answer, CPU", "start to first answer, wall"]
+
+
+def test_the_benchmark_prints_a_figure_for_every_measure() -> None:
+    bench = [sys.executable, "-m", "benchmarks", "--quick"]
+    done = subprocess.run(bench, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"\d+ cores, .*\n\w+ 3\.\d+", done.stdout)
+    rows = re.findall(
+        rf"^(\S.*\S) +{NUMBER} +{NUMBER} (?:us|ms|s) +{NUMBER} +{NUMBER} +{NUMBER} +\d+$", done.stdout, re.MULTILINE
+    )
+    assert rows == ROWS

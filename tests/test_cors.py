@@ -1,0 +1,167 @@
+"""What a page of another origin may send, and what it may read."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from serving import make_config
+from talking import WIRES, assert_problem, calling, run_url, turn
+
+from gateway.app import create_app
+
+if TYPE_CHECKING:
+    import httpx
+    from starlette.applications import Starlette
+
+pytestmark = pytest.mark.anyio
+
+ORIGIN, FOREIGN = "https://app.example.com", "https://evil.example"
+KEY = "gw_key"
+EXPOSED = {"x-run-id", "x-thread-id", "x-request-id", "retry-after", "ratelimit"}
+
+
+def gateway(cors: dict[str, Any] | None = None, **sections: Any) -> Starlette:
+    sections.setdefault("agents", {"plain": "probes:plain", "broken_deps": {"import": "probes:who", "deps": DEPS}})
+    return create_app(make_config(cors=cors or {"allow_origins": [ORIGIN]}, **sections))
+
+
+DEPS = "probes:broken_deps"
+AUTH = {"api_keys": [{"id": "web", "sha256": hashlib.sha256(KEY.encode()).hexdigest()}]}
+
+
+def preflight(origin: str = ORIGIN, method: str = "POST", headers: str = "content-type") -> dict[str, str]:
+    return {
+        "origin": origin,
+        "access-control-request-method": method,
+        "access-control-request-headers": headers,
+    }
+
+
+def listed(response: httpx.Response, header: str) -> set[str]:
+    return {name.strip().lower() for name in response.headers[header].split(",")}
+
+
+def assert_readable(response: httpx.Response, origin: str = ORIGIN) -> None:
+    assert response.headers["access-control-allow-origin"] == origin
+    assert listed(response, "access-control-expose-headers") == EXPOSED
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_a_preflight_of_a_listed_origin_passes_without_credentials(wire: str) -> None:
+    """Browsers send no credentials with a preflight; auth must not see it."""
+    async with calling(gateway(auth=AUTH)) as client:
+        wanted = "authorization,content-type,x-api-key,last-event-id,traceparent"
+        response = await client.options(run_url(wire, "plain"), headers=preflight(headers=wanted))
+    assert response.status_code == 200
+    assert response.headers["access-control-allow-origin"] == ORIGIN
+    assert listed(response, "access-control-allow-headers") >= set(wanted.split(","))
+    assert {"get", "post", "patch", "delete"} <= listed(response, "access-control-allow-methods")
+    assert "access-control-allow-credentials" not in response.headers
+    assert "origin" in listed(response, "vary")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        preflight(origin=FOREIGN),
+        preflight(origin="https://app.example.com.evil.example"),
+        preflight(origin="http://app.example.com"),
+        preflight(origin="null"),
+    ],
+    ids=["foreign", "suffix", "scheme", "null"],
+)
+async def test_a_preflight_of_another_origin_is_refused(headers: dict[str, str]) -> None:
+    async with calling(gateway()) as client:
+        response = await client.options(run_url("ag-ui", "plain"), headers=headers)
+    assert response.status_code == 400
+    assert "access-control-allow-origin" not in response.headers
+
+
+@pytest.mark.parametrize("headers", [preflight(method="PUT"), preflight(headers="x-custom")], ids=["method", "header"])
+async def test_a_preflight_for_a_method_or_header_that_is_not_listed_is_refused(headers: dict[str, str]) -> None:
+    async with calling(gateway()) as client:
+        assert (await client.options(run_url("ag-ui", "plain"), headers=headers)).status_code == 400
+
+
+async def test_a_foreign_page_cannot_read_an_answer() -> None:
+    async with calling(gateway()) as client:
+        response = await client.get("/agents", headers={"origin": FOREIGN})
+        assert "access-control-allow-origin" not in response.headers
+        response = await client.post(run_url("ag-ui", "plain"), json=turn("ag-ui"), headers={"origin": FOREIGN})
+        assert "access-control-allow-origin" not in response.headers
+
+
+async def test_with_no_origins_listed_no_page_gets_in() -> None:
+    async with calling(gateway(cors={"allow_origins": []})) as client:
+        response = await client.options(run_url("ag-ui", "plain"), headers=preflight())
+        assert response.status_code == 400
+        assert "access-control-allow-origin" not in response.headers
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_a_page_can_read_a_stream_and_the_ids_in_its_headers(wire: str) -> None:
+    async with calling(gateway(limits=[{"per": "ip", "requests": "9/minute"}])) as client:
+        response = await client.post(run_url(wire, "plain"), json=turn(wire), headers={"origin": ORIGIN})
+    assert response.status_code == 200
+    assert_readable(response)
+    assert response.headers.keys() >= {"x-run-id", "x-thread-id", "x-request-id", "ratelimit"}
+
+
+async def test_a_page_can_read_every_refusal() -> None:
+    """Starlette's own error page stands outside of CORS; a browser would show 'network error' for all of these."""
+    limits = [{"per": "principal", "requests": "4/hour"}, {"per": "ip", "requests": "6/hour"}]
+    async with calling(gateway(auth=AUTH, limits=limits), origin=ORIGIN) as client:
+        key = {"x-api-key": KEY}
+        answers = [
+            (await client.get("/agents"), 401, "unauthenticated"),
+            (await client.get("/agents/nothing", headers=key), 404, "agent_not_found"),
+            (await client.get("/nothing", headers=key), 404, "not_found"),
+            (await client.post("/agents", headers=key), 405, "method_not_allowed"),
+            (
+                await client.post(run_url("ag-ui", "broken_deps"), json=turn("ag-ui"), headers=key),
+                500,
+                "internal_error",
+            ),
+            (await client.get("/agents", headers=key), 429, "rate_limited"),  # by principal
+            (await client.get("/agents", headers=key), 429, "rate_limited"),  # by address
+        ]
+        assert answers[-2][0].headers["ratelimit"] != answers[-1][0].headers["ratelimit"]
+    for response, status, code in answers:
+        assert_problem(response, status, code)
+        assert_readable(response)
+
+
+async def test_a_page_can_read_that_its_body_was_too_large() -> None:
+    async with calling(gateway(server={"max_body_bytes": 10}), origin=ORIGIN) as client:
+        response = await client.post(run_url("ag-ui", "plain"), json=turn("ag-ui"))
+    assert_problem(response, 413, "body_too_large")
+    assert_readable(response)
+
+
+async def test_credentials_go_to_a_listed_origin_by_name() -> None:
+    async with calling(gateway(cors={"allow_origins": [ORIGIN], "allow_credentials": True})) as client:
+        for response in (
+            await client.options("/agents", headers=preflight(method="GET")),
+            await client.get("/agents", headers={"origin": ORIGIN, "cookie": "a=b"}),
+        ):
+            assert response.headers["access-control-allow-credentials"] == "true"
+            assert response.headers["access-control-allow-origin"] == ORIGIN
+        response = await client.get("/agents", headers={"origin": FOREIGN, "cookie": "a=b"})
+        assert "access-control-allow-origin" not in response.headers
+
+
+async def test_every_origin_is_let_in_without_credentials_only() -> None:
+    async with calling(gateway(cors={"allow_origins": ["*"]})) as client:
+        for response in (
+            await client.options("/agents", headers=preflight(origin=FOREIGN, method="GET")),
+            await client.get("/agents", headers={"origin": FOREIGN, "cookie": "a=b"}),
+        ):
+            assert response.headers["access-control-allow-origin"] == "*"
+            assert "access-control-allow-credentials" not in response.headers
+
+
+def test_credentials_together_with_every_origin_is_a_config_error() -> None:
+    with pytest.raises(ValueError, match="every site act for your users"):
+        make_config(cors={"allow_origins": ["*"], "allow_credentials": True})

@@ -1,0 +1,265 @@
+"""Frames -> a response: heartbeats, broken ends, readers that leave and readers that are slow."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+import uvicorn
+from serving import make_config, running, serving
+from starlette.applications import Starlette
+from starlette.routing import Route
+from talking import WIRES, calling, events_of, run_url, text_of, turn
+
+from gateway import sse
+from gateway.app import create_app
+from gateway.sse import EventStreamResponse
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Generator
+
+    from starlette.requests import Request
+    from starlette.types import Message
+
+pytestmark = pytest.mark.anyio
+
+HEARTBEAT = ": heartbeat"
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_a_silent_stream_is_kept_open_with_comments(wire: str) -> None:
+    agents = {"hanging": {"import": "probes:hanging", "timeout": 0.5}}
+    app = create_app(make_config(agents=agents, server={"heartbeat": 0.05}))
+    async with calling(app) as client:
+        response = await client.post(run_url(wire, "hanging"), json=turn(wire))
+    frames = response.text.split("\n\n")
+    assert 3 <= frames.count(HEARTBEAT) <= 10
+    assert all(frame == HEARTBEAT or frame.startswith("data: ") for frame in frames[:-1])
+    assert text_of(events_of(response.text)) == "Wait", "clients skip comments"
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_a_stream_that_speaks_needs_no_heartbeats(wire: str) -> None:
+    agents = {"ticking": "probes:ticking"}
+    async with calling(create_app(make_config(agents=agents, server={"heartbeat": 0.9}))) as client:
+        response = await client.post(run_url(wire, "ticking"), json=turn(wire))
+    assert HEARTBEAT not in response.text
+    assert text_of(events_of(response.text)).split() == [str(number) for number in range(20)]
+
+
+def test_frames_arrive_as_they_are_made() -> None:
+    with (
+        serving(make_config(agents={"hanging": "probes:hanging"})) as url,
+        httpx.stream("POST", f"{url}/agents/hanging/ag-ui", json=turn("ag-ui"), timeout=10) as response,
+    ):
+        seen = ""
+        for chunk in response.iter_text():
+            seen += chunk
+            if '"delta":"Wait"' in seen:
+                break
+        assert response.headers["transfer-encoding"] == "chunked"
+
+
+async def raises() -> AsyncGenerator[bytes]:
+    yield b"data: 1\n\n"
+    raise RuntimeError
+
+
+async def is_cancelled_from_within() -> AsyncGenerator[bytes]:
+    yield b"data: 1\n\n"
+    raise asyncio.CancelledError
+
+
+async def raises_at_once() -> AsyncGenerator[bytes]:
+    raise RuntimeError
+    yield b""
+
+
+async def ends() -> AsyncGenerator[bytes]:
+    yield b"data: 1\n\n"
+
+
+@contextmanager
+def streaming(frames: Callable[[], AsyncGenerator[bytes]]) -> Generator[str]:
+    async def stream(_request: Request) -> EventStreamResponse:
+        return EventStreamResponse(frames())
+
+    app = Starlette(routes=[Route("/", stream)])
+    with running(uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical"))) as url:
+        yield url
+
+
+@pytest.mark.parametrize("frames", [raises, raises_at_once, is_cancelled_from_within])
+def test_a_stream_whose_producer_dies_breaks_off_instead_of_ending(frames: Callable[[], AsyncGenerator[bytes]]) -> None:
+    """Every client family takes a clean end without a terminal event for success (law 1)."""
+    with streaming(frames) as url, httpx.stream("GET", url, timeout=10) as response:
+        assert response.status_code == 200
+        with pytest.raises(httpx.RemoteProtocolError, match="incomplete chunked read"):
+            response.read()
+
+
+def test_a_stream_whose_producer_ends_has_its_last_chunk() -> None:
+    with streaming(ends) as url:
+        assert httpx.get(url, timeout=10).text == "data: 1\n\n"
+
+
+class Reader:
+    """One ASGI request whose reader takes only what it is told to take, and leaves when it is told to."""
+
+    def __init__(self, response: EventStreamResponse) -> None:
+        self.sent: list[bytes] = []
+        self.ended = False
+        self._may_take = asyncio.Semaphore(0)
+        self._gone = asyncio.Event()
+        self._arrived = asyncio.Event()
+        self.task = asyncio.create_task(response({"type": "http"}, self._receive, self._send))
+
+    async def _receive(self) -> Message:
+        await self._gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            return
+        if not self._gone.is_set():
+            await self._may_take.acquire()
+        self.sent.append(message["body"])
+        self.ended = not message["more_body"]
+        self._arrived.set()
+
+    async def take(self) -> bytes:
+        self._arrived.clear()
+        self._may_take.release()
+        async with asyncio.timeout(5):
+            await self._arrived.wait()
+        return self.sent[-1]
+
+    async def leave(self) -> None:
+        self._gone.set()
+        self._may_take.release()
+        async with asyncio.timeout(5):
+            await asyncio.wait([self.task])
+
+
+class Producer:
+    """Makes frames as fast as they are taken, and notes how it ended."""
+
+    def __init__(self, size: int, number: int) -> None:
+        self.made = 0
+        self.closed = asyncio.Event()
+        self._size, self._number = size, number
+
+    async def frames(self) -> AsyncGenerator[bytes]:
+        try:
+            for _ in range(self._number):
+                self.made += 1
+                yield b"x" * self._size
+        finally:
+            self.closed.set()
+
+    async def waits(self) -> None:
+        """Return when the producer makes no more."""
+        made = -1
+        while made != self.made:
+            made = self.made
+            for _ in range(50):
+                await asyncio.sleep(0)
+
+
+async def test_a_slow_reader_makes_the_producer_wait_before_memory_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sse, "MAX_WAITING_BYTES", 10_000)
+    producer = Producer(size=1_000, number=1_000)
+    reader = Reader(EventStreamResponse(producer.frames()))
+    await producer.waits()
+    # One batch is with the sender, the next one waits.
+    assert producer.made <= 2 * (10_000 // 1_000 + 1)
+    made = producer.made
+    while len(await reader.take()) < 10_000:
+        pass
+    await producer.waits()
+    assert made < producer.made <= made + 2 * (10_000 // 1_000 + 1)
+    await reader.leave()
+    assert producer.closed.is_set()
+    assert producer.made < 100
+
+
+async def test_frames_that_wait_go_out_together_and_in_order() -> None:
+    numbers = [f"{number}\n\n".encode() for number in range(100)]
+
+    async def frames() -> AsyncGenerator[bytes]:
+        for frame in numbers:
+            yield frame
+
+    reader = Reader(EventStreamResponse(frames()))
+    for _ in range(50):
+        await asyncio.sleep(0)
+    while not reader.ended:
+        await reader.take()
+    assert b"".join(reader.sent) == b"".join(numbers)
+    assert len(reader.sent) <= 3
+
+
+async def test_a_reader_that_leaves_closes_the_producer_even_in_silence() -> None:
+    closed = asyncio.Event()
+
+    async def frames() -> AsyncGenerator[bytes]:
+        try:
+            yield b"data: 1\n\n"
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            closed.set()
+
+    reader = Reader(EventStreamResponse(frames()))
+    assert await reader.take() == b"data: 1\n\n"
+    await reader.leave()
+    assert closed.is_set(), "the response waits until its producer is through with its cleaning"
+    assert reader.task.exception() is None
+
+
+async def test_what_breaks_while_a_producer_is_closed_is_not_hidden() -> None:
+    async def frames() -> AsyncGenerator[bytes]:
+        try:
+            yield b"data: 1\n\n"
+            await asyncio.Event().wait()
+        finally:
+            raise RuntimeError("cleaning failed")
+
+    reader = Reader(EventStreamResponse(frames()))
+    await reader.take()
+    await reader.leave()
+    assert str(reader.task.exception()) == "cleaning failed"
+
+
+def test_a_reader_that_does_not_read_does_not_fill_the_servers_memory() -> None:
+    made = 0
+    size = 64 * 1024
+
+    async def frames() -> AsyncGenerator[bytes]:
+        nonlocal made
+        for _ in range(4_000):  # 256 MB
+            made += 1
+            yield b"x" * size
+
+    with streaming(frames) as url, socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+        connection.connect(("127.0.0.1", httpx.URL(url).port or 0))
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        before, deadline = -1, time.monotonic() + 10
+        while before != made or made == 0:
+            assert time.monotonic() < deadline, "the producer does not wait"
+            before = made
+            time.sleep(0.1)  # several turns of the server's loop
+        # What waits here, and what the kernel takes for a socket.
+        assert made * size < sse.MAX_WAITING_BYTES * 2 + 12_000_000
+
+
+def test_headers_of_a_wire_do_not_replace_those_of_the_stream() -> None:
+    response: Any = EventStreamResponse(ends(), headers={"x-run-id": "1"})
+    assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
+    assert response.headers["x-run-id"] == "1"
