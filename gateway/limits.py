@@ -32,7 +32,7 @@ KEY_PREFIX = "gateway:limits"
 """Prefix of the keys in Redis."""
 
 REDIS_TIMEOUT = 1.0
-"""Seconds that Redis has to answer, twice. Its client would try for 5 s to a minute, with the request waiting."""
+"""Seconds that Redis has to answer, twice: the second time on a new connection, if it has closed the first."""
 
 
 class RateLimiter:

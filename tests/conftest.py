@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
-import structlog
 from serving import make_config, serving
 
 if TYPE_CHECKING:
@@ -27,18 +26,6 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} must not be skipped in CI: {report.longrepr}"
     return report
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _tracebacks_are_plain() -> None:
-    """As in the gateway's own logs: structlog's default draws a picture of each, which takes a second."""
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
-        ]
-    )
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import probes
 import pytest
+from logs import capture_logs
 from pydantic_ai import Agent
 from pydantic_ai.models.test import TestModel
 from serving import make_config
-from structlog.testing import capture_logs
 from talking import WIRES, assert_problem, calling, events_of, run_url, text_of, turn
 
 from gateway import lifetime

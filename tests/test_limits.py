@@ -267,6 +267,19 @@ async def test_two_processes_share_their_counts_in_redis(redis_url: str, own_key
     assert all(client.ttl(key) > 0 for key in keys), "counters that never go away fill the store"
 
 
+@pytest.mark.usefixtures("own_keys")
+async def test_a_connection_that_redis_closed_is_opened_again_without_a_refusal(redis_url: str) -> None:
+    """As after a restart of Redis, or an idle hour."""
+    name = f"gateway-test-{uuid4()}"
+    stores = {"limits": f"{redis_url}?client_name={name}"}
+    async with calling(gateway(("principal", "9/hour"), stores=stores)) as client:
+        assert (await client.get("/agents")).status_code == 200
+        other = connect(redis_url)
+        killed = [other.client_kill_filter(_id=entry["id"]) for entry in other.client_list() if entry["name"] == name]
+        assert killed == [1]
+        assert (await client.get("/agents")).status_code == 200
+
+
 async def test_with_redis_down_nothing_is_let_through_and_nobody_waits_long() -> None:
     """A limit that opens on failure is no limit."""
     stores = {"limits": f"redis://127.0.0.1:{free_port()}/0"}

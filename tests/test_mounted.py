@@ -94,6 +94,26 @@ def test_the_toolsets_of_a_mounted_agent_open_and_close_with_its_server(host: st
     assert toolset.tasks[0][1] is toolset.tasks[1][1], "in the task that opened it"
 
 
+@pytest.mark.parametrize("host", HOSTS)
+async def test_the_lifespan_opens_early_and_closes_before_the_host_has_ended(host: str) -> None:
+    toolset = probes.LifecycleToolset()
+    agent = Agent(TestModel(custom_output_text="Hello."), toolsets=[toolset])
+    async with calling(HOSTS[host](to_ag_ui(agent), lifespan=True)) as client:
+        assert (await client.post("/chat/", json=turn("ag-ui"))).status_code == 200
+        assert [what for what, _ in toolset.tasks] == ["opened"]
+    assert [what for what, _ in toolset.tasks] == ["opened", "closed"]
+
+
+def test_an_event_loop_that_ends_takes_its_opening_with_it_and_the_next_one_opens_again() -> None:
+    toolset = probes.LifecycleToolset()
+    agent = Agent(TestModel(custom_output_text="Hello."), name="often", toolsets=[toolset])
+    client = TestClient(in_starlette(to_ag_ui(agent)))
+    for _ in range(2):
+        assert text_of(events_of(client.post("/chat", json=turn("ag-ui")).text)) == "Hello."
+    assert [what for what, _ in toolset.tasks] == ["opened", "closed"] * 2
+    assert {task.get_name() for _, task in toolset.tasks if task} == {"agent often"}, "not the run's own task"
+
+
 @pytest.mark.parametrize("wire", WIRES)
 def test_starlettes_test_client_works_with_every_request_on_a_loop_of_its_own(wire: str) -> None:
     client = TestClient(in_starlette(MAKERS[wire](probes.remembering)))

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import probes
 import pytest
+from logs import capture_logs
 from serving import make_config, serving
-from structlog.testing import capture_logs
 from talking import WIRES, assert_problem, calling, error_of, events_of, run_url, text_of, turn
 
 from gateway.app import create_app
@@ -78,6 +78,13 @@ def everything_said(error: BaseException | None) -> str:
             said += "".join(map(everything_said, error.exceptions))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
         error = error.__cause__ or error.__context__
     return said
+
+
+@pytest.mark.parametrize(("limits", "calls"), [({"request_limit": 3}, 3), ({"tool_calls_limit": 2}, 2)])
+async def test_a_run_stops_at_the_limit_of_the_config(limits: dict[str, int], calls: int) -> None:
+    response = await run(gateway(looping={"import": "probes:looping", "usage_limits": limits}), "ag-ui", "looping")
+    results = [event for event in events_of(response.text) if event.get("content") == "again"]
+    assert len(results) == calls
 
 
 async def test_what_was_said_before_a_failure_is_kept_and_closed() -> None:

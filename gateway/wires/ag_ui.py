@@ -9,7 +9,15 @@ from __future__ import annotations
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any
 
-from ag_ui.core import AssistantMessage, BaseEvent, RunAgentInput, RunErrorEvent, TextInputContent, UserMessage
+from ag_ui.core import (
+    AssistantMessage,
+    BaseEvent,
+    RunAgentInput,
+    RunErrorEvent,
+    TextInputContent,
+    ToolCallArgsEvent,
+    UserMessage,
+)
 from ag_ui.encoder import EventEncoder
 from pydantic_ai.exceptions import RunCancelled, RunTimedOut
 from pydantic_ai.ui.ag_ui import AGUIAdapter, AGUIEventStream
@@ -20,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from pydantic_ai.agent import AbstractAgent
+    from pydantic_ai.messages import ToolCallPart
 
     from gateway.config import Surface
     from gateway.errors import RunError
@@ -35,6 +44,13 @@ class _EventStream(AGUIEventStream[Any, Any]):
         failure = self.report(error, self._turn is not None)
         async for event in super().on_error(failure):
             yield _with_code(event, failure)
+
+    async def handle_tool_call_end(self, part: ToolCallPart) -> AsyncIterator[BaseEvent]:
+        if not part.args:
+            # Clients keep the arguments as text and parse it when the call has ended: of a call without any, "".
+            yield ToolCallArgsEvent(tool_call_id=part.tool_call_id, delta="{}")
+        async for event in super().handle_tool_call_end(part):
+            yield event
 
     async def on_cancelled(self, cancelled: RunCancelled) -> AsyncIterator[BaseEvent]:
         # Nobody asked for a timeout, so it is a failure and not the `cancelled` outcome.

@@ -1,7 +1,8 @@
 """The Vercel AI SDK: a chat request in, UI message chunks out. pydantic-ai's adapter with safe errors.
 
 The request carries no version of the SDK, so the newest wire is spoken, which 6 and 7 understand. Version 5 refuses
-chunks with fields that it does not know: a front end on it says so with `sdkVersion: 5` in the body.
+approvals, and early releases of it every field that they do not know: a front end on it says so with `sdkVersion: 5` in
+the body.
 """
 
 from __future__ import annotations
