@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from statistics import median
+from typing import TYPE_CHECKING
 
-from benchmarks import measures
+from benchmarks import idle, measures, pump
 from benchmarks.table import machine, table
+from gateway.errors import StreamUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+REDIS = "redis://127.0.0.1:6379/0"
+"""The Redis to measure with; keys go away by themselves."""
 
 
 def main() -> None:
@@ -14,7 +23,20 @@ def main() -> None:
     effort = measures.QUICK if parser.parse_args().quick else measures.FULL
     print(*machine(), sep="\n", end="\n\n", flush=True)
     rows = measures.runs(effort)  # first, because it leaves bytecode behind
-    print(*table([*rows, *measures.starts(effort)]), sep="\n")
+    print(*table([*rows, *measures.starts(effort), idle.memory(effort.idle)]), sep="\n", end="\n\n", flush=True)
+    for url in ("memory://", REDIS):
+        print(*log_line(url, effort), sep="\n", flush=True)
+
+
+def log_line(url: str, effort: measures.Effort) -> Iterator[str]:
+    """What the stream log at `url` costs for each frame."""
+    try:
+        figures = pump.overhead(url, effort.frames, effort.rounds)
+    except StreamUnavailable:
+        yield f"log and detachment, {url}: no server there"
+    else:
+        least, middle, most = min(figures), median(figures), max(figures)
+        yield f"log and detachment, {url}: {middle:.2f} us per frame ({least:.2f} to {most:.2f})"
 
 
 if __name__ == "__main__":

@@ -34,7 +34,8 @@ HEADERS = {
 }
 
 
-def _ag_ui(prompt: str) -> dict[str, object]:
+def ag_ui_body(prompt: str) -> dict[str, object]:
+    """What an AG-UI client sends."""
     return {
         "threadId": str(uuid4()),
         "runId": str(uuid4()),
@@ -52,7 +53,7 @@ def _vercel_ai(prompt: str) -> dict[str, object]:
     return {"id": str(uuid4()), "messages": [message], "trigger": "submit-message"}
 
 
-_BODIES: Mapping[Wire, Callable[[str], dict[str, object]]] = {"ag-ui": _ag_ui, "vercel-ai": _vercel_ai}
+_BODIES: Mapping[Wire, Callable[[str], dict[str, object]]] = {"ag-ui": ag_ui_body, "vercel-ai": _vercel_ai}
 _ENDS: Mapping[Wire, bytes] = {"ag-ui": b'"RUN_FINISHED"', "vercel-ai": b"[DONE]"}
 
 

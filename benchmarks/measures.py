@@ -36,10 +36,14 @@ class Effort:
     """Deltas of a run with a pause before each."""
     runs: int
     """Runs of one delta."""
+    idle: int
+    """Streams that are open at the same time."""
+    frames: int
+    """Frames through each stream log."""
 
 
-FULL = Effort(rounds=20, starts=9, seconds=75, waiting=1000, paced=300, runs=30)
-QUICK = Effort(rounds=1, starts=1, seconds=5, waiting=300, paced=100, runs=10)
+FULL = Effort(rounds=20, starts=9, seconds=75, waiting=1000, paced=300, runs=30, idle=1000, frames=50_000)
+QUICK = Effort(rounds=1, starts=1, seconds=5, waiting=300, paced=100, runs=10, idle=50, frames=2_000)
 
 PAUSE = 0.001
 """Seconds: more than a delta costs, so that no two ever wait together."""

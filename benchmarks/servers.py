@@ -84,6 +84,10 @@ class Server:
         times = psutil.Process(self._process.pid).cpu_times()
         return times.user + times.system
 
+    def memory(self) -> int:
+        """Bytes that the process has for itself."""
+        return psutil.Process(self._process.pid).memory_full_info().uss
+
     def _said(self) -> str:
         self._log.seek(0)
         return self._log.read().decode(errors="replace")

@@ -16,10 +16,11 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from gateway.auth import Credentials
 from gateway.errors import Unauthenticated, problem
 from gateway.limits import RateLimiter
+from gateway.manager import RunManager
 from gateway.middleware import AccessLog, AddressLimit, BodyLimit, PrincipalLimit, Problems, RequestId, TrustedHosts
 from gateway.registry import Registry
-from gateway.stores import open_store
 from gateway.surfaces import ag_ui, agents, health, vercel_ai
+from gateway.surfaces import runs as run_routes
 from gateway.surfaces.endpoint import Services
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 
-REQUEST_HEADERS = ("authorization", "content-type", "x-api-key", "last-event-id", "traceparent")
+REQUEST_HEADERS = ("authorization", "content-type", "x-api-key", "last-event-id", "traceparent", "idempotency-key")
 """Request headers that a page may send."""
 
 RESPONSE_HEADERS = ("x-run-id", "x-thread-id", "x-request-id", "retry-after", "ratelimit")
@@ -45,15 +46,18 @@ def create_app(config: GatewayConfig) -> Starlette:
     """Build every agent and wire the gateway together. Raises `ConfigError` with all agents that do not build."""
     registry = Registry.build(config)
     limiter = RateLimiter(config.limits, config.stores.limits)
-    services = Services(open_store(config.stores.conversations), config.server, limiter)
-    return Starlette(
+    runs = RunManager.from_config(config.stores, config.streams)
+    services = Services(runs, config.server, limiter, config.cors.allow_origins)
+    app = Starlette(
         routes=[
-            *health.routes(registry),
+            *health.routes(registry, runs),
             Mount("", routes=_routes(registry, services), middleware=_guards(config, limiter)),
         ],
         middleware=_observers(config.server),
-        lifespan=lambda _app: _lifespan(registry),
+        lifespan=lambda _app: _lifespan(registry, runs),
     )
+    app.state.runs = runs  # for the server, which drains them before it closes its listeners
+    return app
 
 
 def _routes(registry: Registry, services: Services) -> list[BaseRoute]:
@@ -61,6 +65,7 @@ def _routes(registry: Registry, services: Services) -> list[BaseRoute]:
         *agents.routes(registry),
         *ag_ui.routes(registry, services),
         *vercel_ai.routes(registry, services),
+        *run_routes.routes(services),
     ]
 
 
@@ -107,12 +112,14 @@ def _unauthenticated(conn: HTTPConnection, _error: AuthenticationError) -> Respo
 
 
 @asynccontextmanager
-async def _lifespan(registry: Registry) -> AsyncGenerator[None]:
+async def _lifespan(registry: Registry, runs: RunManager) -> AsyncGenerator[None]:
     """Open the agents side by side, and wait for none: a server that hangs must not keep the others from serving."""
+    runs.open()
     lifetimes = [entry.lifetime for entry in registry.entries.values()]
     for lifetime in lifetimes:
         lifetime.open()
     try:
         yield
     finally:
+        await runs.close()
         await asyncio.gather(*(lifetime.close() for lifetime in lifetimes))

@@ -27,15 +27,23 @@ class GatewayError(Exception):
     Args:
         detail: a sentence for this one occurrence, safe to show; `sentence` when left out.
         headers: extra response headers, such as `Retry-After`.
+        members: extension members of the problem, such as the id of the run in the way.
     """
 
     code: ClassVar[str] = "internal_error"
     status: ClassVar[int] = 500
     sentence: ClassVar[str] = "Something went wrong in the gateway."
 
-    def __init__(self, detail: str | None = None, *, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        detail: str | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        members: Mapping[str, str] | None = None,
+    ) -> None:
         self.detail = detail or self.sentence
         self.headers = dict(headers or {})
+        self.members = dict(members or {})
         super().__init__(self.detail)
 
 
@@ -96,6 +104,27 @@ class MethodNotAllowed(GatewayError):
     sentence = "This address does not answer that method."
 
 
+class RunConflict(GatewayError):
+    """A run goes on on the thread, and the agent takes one at a time."""
+
+    code = "run_conflict"
+    status = 409
+    sentence = "The previous answer is still being written."
+
+
+class StreamExpired(GatewayError):
+    """The run is over, and its frames are no longer kept; what was said is in the thread."""
+
+    code = "stream_expired"
+    status = 410
+    sentence = "This answer is no longer kept as a stream: please load the conversation."
+
+    def __init__(self, scope: str, thread_id: str) -> None:
+        super().__init__(members={"thread_id": thread_id})
+        self.scope = scope
+        """Owner key: to everybody else the run never was."""
+
+
 class BodyTooLarge(GatewayError):
     """More bytes than `server.max_body_bytes`."""
 
@@ -144,6 +173,14 @@ class AgentUnready(GatewayError):
     sentence = "This agent is not available right now."
 
 
+class Draining(GatewayError):
+    """This process is being stopped, and starts no more runs."""
+
+    code = "draining"
+    status = 503
+    sentence = "The service is being restarted: please try again."
+
+
 class LimitsUnavailable(GatewayError):
     """The store of the rate limits cannot be reached; without it nothing is let through."""
 
@@ -188,6 +225,37 @@ class ModelUnavailable(RunError):
     code = "model_unavailable"
     status = 502
     sentence = "The model is not available right now."
+
+
+class RunLost(RunError):
+    """The process that ran the agent died, or lost its lease on the thread."""
+
+    code = "run_lost"
+    status = 502
+    sentence = "The connection to the agent was lost: please try again."
+
+
+class RunInterrupted(RunError):
+    """The process that ran the agent was stopped, and the time to finish was over."""
+
+    code = "run_interrupted"
+    status = 503
+    sentence = "The service was restarted: please try again."
+
+
+class StreamFull(RunError):
+    """The answer is larger than a stream may be (`streams:`)."""
+
+    code = "stream_full"
+    sentence = "The answer became too long."
+
+
+class StreamUnavailable(RunError):
+    """The stream log cannot be reached, for longer than it is tried."""
+
+    code = "stream_unavailable"
+    status = 503
+    sentence = "The answer cannot be delivered right now: please try again."
 
 
 class TurnRejected(RunError):
@@ -247,6 +315,7 @@ def problem(error: GatewayError, request_id: str | None = None) -> JSONResponse:
     stays this small because an AI SDK front end shows it to its user as it is.
     """
     body: dict[str, str | int] = {
+        **error.members,
         "title": HTTPStatus(error.status).phrase,
         "status": error.status,
         "detail": error.detail,

@@ -23,7 +23,11 @@ from gateway.errors import (
     ModelBehavior,
     ModelUnavailable,
     RunError,
+    RunInterrupted,
+    RunLost,
     RunTimeout,
+    StreamFull,
+    StreamUnavailable,
     ThreadChanged,
     TurnRejected,
     UsageLimit,
@@ -42,6 +46,13 @@ _KINDS: tuple[tuple[type[Exception], type[RunError]], ...] = (
     (ModelAPIError, ModelUnavailable),
     (FallbackExceptionGroup, ModelUnavailable),
 )
+
+
+FROM_OUTSIDE = (RunInterrupted, RunLost, StreamFull, StreamUnavailable)
+"""Failures that are the gateway's own word: a traceback of them would show the gateway."""
+
+EXPECTED = (*FROM_OUTSIDE, TurnRejected, ThreadChanged, UsageLimit, RunTimeout)
+"""Failures that say nothing about the agent's code."""
 
 
 def classify(error: Exception, *, started: bool) -> type[RunError]:
@@ -64,10 +75,10 @@ def reporter(run_id: str, agent_id: str) -> Report:
     def report(error: Exception, started: bool) -> RunError:
         # An agent's author may raise a RunError: its sentence was written to be shown.
         failure = error if isinstance(error, RunError) else classify(error, started=started)()
-        expected = isinstance(failure, TurnRejected | ThreadChanged | UsageLimit | RunTimeout)
-        log.log(
-            logging.WARNING if expected else logging.ERROR, failure.code, run_id=run_id, agent=agent_id, exc_info=error
-        )
+        expected = isinstance(failure, EXPECTED)
+        cause = None if isinstance(failure, FROM_OUTSIDE) else error
+        level = logging.WARNING if expected else logging.ERROR
+        log.log(level, failure.code, run_id=run_id, agent=agent_id, exc_info=cause)
         return type(failure)(f"{failure.detail} (reference {run_id})")
 
     return report

@@ -18,6 +18,7 @@ from starlette.requests import ClientDisconnect
 from gateway.errors import (
     BadRequest,
     BodyTooLarge,
+    Draining,
     GatewayError,
     HostNotAllowed,
     MethodNotAllowed,
@@ -155,7 +156,7 @@ class Problems:
             if started:
                 raise
             failure = as_gateway_error(error)
-            if failure.status >= 500:  # noqa: PLR2004 - server errors
+            if failure.status >= 500 and not isinstance(failure, Draining):  # noqa: PLR2004 - server errors
                 error_log.error("request_failed", code=failure.code, exc_info=error)
             await problem(failure, scope["state"].get("request_id"))(scope, receive, send)
 

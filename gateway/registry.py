@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ConfigDict, ValidationError
 from pydantic_ai import Agent, AgentSpec
@@ -19,7 +19,7 @@ from pydantic_ai.capabilities import AbstractCapability
 from pydantic_ai.toolsets import ExternalToolset, FunctionToolset
 from pydantic_ai.usage import UsageLimits
 
-from gateway.config import AgentSettings, GatewayConfig, UsageLimitSettings
+from gateway.config import AgentSettings, DisconnectSettings, GatewayConfig, UsageLimitSettings
 from gateway.errors import AgentNotFound, ConfigError, ConfigProblem
 from gateway.lifetime import AgentLifetime
 
@@ -47,6 +47,11 @@ class AgentEntry:
     timeout: float = AgentSettings.model_fields["timeout"].default
     """Seconds that one run may take."""
     usage_limits: UsageLimits = field(default_factory=lambda: _usage_limits(UsageLimitSettings()))
+    on_disconnect: DisconnectSettings = field(default_factory=DisconnectSettings)
+    orphan_timeout: float = AgentSettings.model_fields["orphan_timeout"].default
+    """Seconds that a run continues without a reader."""
+    concurrency: Literal["reject", "interrupt", "enqueue"] = "reject"
+    max_queue: int = AgentSettings.model_fields["max_queue"].default
     make_deps: Callable[[Principal], Any] | None = None
     """`(principal) -> deps`, sync or async; called for each run."""
     capabilities: tuple[AbstractCapability[Any], ...] = ()
@@ -122,6 +127,10 @@ class _Builder:
             description=settings.description or _own_description(agent),
             surfaces=tuple(surface for surface in SERVED if surface in settings.surfaces),
             timeout=settings.timeout,
+            on_disconnect=settings.on_disconnect,
+            orphan_timeout=settings.orphan_timeout,
+            concurrency=settings.concurrency,
+            max_queue=settings.max_queue,
             usage_limits=_usage_limits(settings.usage_limits),
             make_deps=make_deps,
             capabilities=tuple(capabilities),

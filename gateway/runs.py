@@ -1,78 +1,134 @@
-"""A turn -> a run -> encoded frames, of which the last one is always the wire's terminal frame.
+"""A run: an agent's events -> encoded frames in the stream log, of which the last is always the wire's terminal frame.
 
-Nothing here sees a `Request`. What the agent raises becomes the wire's terminal event inside pydantic-ai's stream; what
-breaks outside of it (an encoder, the store) becomes the wire's last words here. Only a process that dies gets neither,
-and then the connection breaks off.
+A run belongs to no connection. It ends in one of three ways: the agent comes to an end; somebody stops it, and the
+agent gives up; or it is ended from outside, because the agent does not give up, or because the process, the lease or
+the log is gone. Nothing here sees a `Request`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import inspect
+import time
 from contextlib import aclosing
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import ValidationError
-from pydantic_ai.exceptions import UserError
+from pydantic_ai import Agent, CancellationToken
+from pydantic_ai.exceptions import RunCancelled, RunTimedOut, UserError
 
-from gateway.errors import MalformedBody
+from gateway.calls import Calls
+from gateway.coordination import CANCEL, LOST
+from gateway.errors import MalformedBody, RunError, RunLost, StreamFull, StreamUnavailable
 from gateway.failures import reporter
-from gateway.ids import new_id
+from gateway.streams import StreamInfo
 from gateway.telemetry import get_logger
 from gateway.wires import History, first_problem
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
+    from concurrent.futures import Executor
 
-    from pydantic_ai.ui import UIAdapter
+    from pydantic_ai.conversation_store import ConversationStore
 
     from gateway.auth import Principal
-    from gateway.failures import Report
+    from gateway.coordination import Lease
     from gateway.registry import AgentEntry
-    from gateway.stores import Store
+    from gateway.streams import StreamWriter
     from gateway.wires import Turn, Wire
+    from gateway.wires.endings import Endable
 
 log = get_logger("gateway.runs")
 
+GRACE = 0.5
+"""Seconds that a stopped agent has to come to an end by itself, before its readers get the closing frames."""
 
-@dataclass(frozen=True)
-class Run:
-    """One execution of an agent on a thread."""
+FINISHED, CANCELLED = "finished", "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """What a run is made of: a turn for an agent, by whom, and the key under which a repetition is known."""
 
     entry: AgentEntry
     wire: Wire
     turn: Turn
     principal: Principal
-    id: str = field(default_factory=new_id)
+    repeat_key: str = ""
+    """`Idempotency-Key`, or the wire's own id of the request; empty for one that is never joined."""
 
-    async def start(self, store: Store) -> AsyncGenerator[bytes]:
-        """The run's frames. It goes on as they are taken, and is cancelled when they are closed.
+    @property
+    def repeat_name(self) -> str:
+        """The name under which the run of this request is remembered: for this owner, agent, surface and thread."""
+        place = f"{self.principal.scope}/{self.entry.id}/{self.wire.surface}"
+        return f"request/{place}/{len(self.repeat_key)}:{self.repeat_key}/{self.turn.thread_id}"
 
-        Raises:
-            MalformedBody: the turn is well formed, but not for this agent: state of another shape, say.
-            AgentUnready: the agent's toolsets do not open.
-        """
-        await self.entry.lifetime.ready()
-        report = reporter(self.id, self.entry.id)
-        history = History(store.view(self.principal.scope), self.principal.scope)
-        adapter = self.wire.adapter(self.entry.agent, self.turn, history, report)
-        events = self._events(adapter, await self._deps())
-        return self._frames(adapter, events, report)
+    def info(self, run_id: str) -> StreamInfo:
+        """What the stream log keeps of the run beside its frames."""
+        return StreamInfo(
+            run_id=run_id,
+            agent=self.entry.id,
+            surface=self.wire.surface,
+            scope=self.principal.scope,
+            thread_id=self.turn.thread_id,
+            started_at=time.time(),
+            lost=self.wire.last_words(RunLost(f"{RunLost.sentence} (reference {run_id})")),
+            dialect=self.turn.dialect,
+        )
 
-    async def _deps(self) -> Any:
+    async def deps(self) -> Any:
+        """Fresh dependencies for this run."""
         if self.entry.make_deps is None:
             return None
         deps = self.entry.make_deps(self.principal)
         return await deps if inspect.isawaitable(deps) else deps
 
-    def _events(self, adapter: UIAdapter[Any, Any, Any, Any, Any], deps: Any) -> AsyncIterator[Any]:
+
+def thread_key(info: StreamInfo) -> str:
+    """The key of the lease on a run's thread: one for each owner and thread, whatever the agent and the surface."""
+    return f"thread/{info.scope}/{info.thread_id}"
+
+
+class Run:
+    """One execution of an agent on a thread, under a lease.
+
+    Raises:
+        MalformedBody: the turn is well formed, but not for this agent: state of another shape, say.
+    """
+
+    def __init__(self, request: RunRequest, info: StreamInfo, lease: Lease, threads: Executor) -> None:
+        self.request = request
+        self.info = info
+        self.lease = lease
+        self.readers = 0
+        """Responses in this process that follow the run."""
+        self.orphaned: asyncio.TimerHandle | None = None
+        """Set while there is none."""
+        self._token = CancellationToken()
+        self._calls = Calls(threads)
+        self._failure: RunError | None = None
+        self._log_failure = reporter(info.run_id, info.agent)
+        self._over = False
+        """The terminal frame is written or being written; what the agent still says is dropped."""
+        self._writer: StreamWriter | None = None
+        self._ending: asyncio.Task[None] | None = None
+        self._timers: list[asyncio.TimerHandle] = []
+        lease.on_signal = self._hear
+
+    def prepare(self, store: ConversationStore, deps: Any) -> None:
+        """Make ready what can be refused. Raises `MalformedBody`."""
+        history = History(store, self.info.scope)
+        request, entry = self.request, self.request.entry
+        adapter = request.wire.adapter(entry.agent, request.turn, history, self._report)
+        self._stream = cast("Endable", adapter.build_event_stream())  # as every wire's is
         try:
-            return adapter.run_stream(
+            self._events: AsyncIterator[Any] = adapter.run_stream_native(
                 deps=deps,
-                timeout=self.entry.timeout,
-                usage_limits=self.entry.usage_limits,
-                capabilities=self.entry.capabilities,
+                cancellation_token=self._token,
+                timeout=entry.timeout,
+                usage_limits=entry.usage_limits,
+                capabilities=entry.capabilities,
             )
         except ValidationError as error:
             # The one thing that is validated here and not when the body is read: state, by the agent's own model.
@@ -80,19 +136,92 @@ class Run:
         except UserError as error:
             raise MalformedBody from error
 
-    async def _frames(
-        self, adapter: UIAdapter[Any, Any, Any, Any, Any], events: AsyncIterator[Any], report: Report
-    ) -> AsyncGenerator[bytes]:
-        encode = adapter.build_event_stream().encode_event
-        log.info("run_started", run_id=self.id, agent=self.entry.id, surface=self.wire.surface)
+    async def execute(self, writer: StreamWriter) -> None:
+        """Run to the end, whatever it is. Returns when the agent and all that it called have ended."""
+        self._writer = writer
+        writer.on_failed = lambda: self.end(StreamUnavailable())
+        self._end_later(self.request.entry.timeout + GRACE, RunTimedOut("The run timed out."))
+        if self._token.cancelled:
+            self.stop()
+        log.info("run_started", run_id=self.info.run_id, agent=self.info.agent, surface=self.info.surface)
         try:
-            async with aclosing(events):  # pyright: ignore[reportArgumentType] - an async generator, typed as iterator
+            with Agent.using_thread_executor(self._calls):
+                await self._pump(writer)
+            if running := self._calls.running:
+                log.warning("run_abandoned_calls", run_id=self.info.run_id, agent=self.info.agent, calls=running)
+                await self._calls.ended()
+        finally:
+            for timer in self._timers:
+                timer.cancel()
+            if self._ending:
+                await self._ending
+                log.info("run_let_go", run_id=self.info.run_id, agent=self.info.agent)
+
+    def stop(self) -> None:
+        """Ask the agent to stop; its readers get the closing frames within a second, whatever it does."""
+        self._token.cancel()
+        if self._writer and not self._over:
+            self._end_later(GRACE, RunCancelled("The run was stopped."))
+
+    def end(self, error: Exception) -> None:
+        """End the stream now, with `error`; the agent is told to stop, and let go."""
+        self._token.cancel()
+        if self._writer and not self._over:
+            self._over = True
+            self._ending = asyncio.get_running_loop().create_task(self._end(self._writer, error))
+
+    async def _pump(self, writer: StreamWriter) -> None:
+        encode, append = self._stream.encode_event, writer.append
+        try:
+            stream = cast("AsyncGenerator[Any]", self._stream.transform_stream(self._events))
+            async with aclosing(stream) as events:
                 async for event in events:
-                    yield encode(event).encode()
+                    if not self._over:
+                        append(encode(event).encode())
+        except StreamFull as error:
+            self.end(error)
         except asyncio.CancelledError:
-            if (task := asyncio.current_task()) is None or task.cancelling():
-                raise
-            # Nobody cancelled this run: something in it gave up, and the stream must not end as if it had finished.
-            yield self.wire.last_words(report(RuntimeError("cancelled from within"), True))  # noqa: FBT003
-        except Exception as error:  # noqa: BLE001 - reported, and told to the reader
-            yield self.wire.last_words(report(error, True))  # noqa: FBT003 - see failures.Report
+            # Nobody cancels this task but the end of the event loop: something in the agent gave up.
+            self.end(RuntimeError("cancelled from within"))
+        except Exception as error:  # noqa: BLE001 - reported, and told to the readers
+            if not self._over:
+                await self._close(writer, self.request.wire.last_words(self._report(error, True)))  # noqa: FBT003 - see Report
+        if not self._over:
+            await self._close(writer)
+
+    async def _end(self, writer: StreamWriter, error: Exception) -> None:
+        """Close what is open and say how it ended, beside a pump that is stuck."""
+        try:
+            frames = [self._stream.encode_event(event).encode() async for event in self._stream.end(error)]
+        except Exception as trouble:  # noqa: BLE001 - reported, and told to the readers
+            frames = [self.request.wire.last_words(self._report(trouble, True))]  # noqa: FBT003 - see Report
+        *closing, last = frames
+        try:
+            for frame in closing:
+                writer.append(frame)
+        except StreamFull as full:
+            # One of them may be the word on how it ended: that must fit into the last one.
+            last = self.request.wire.last_words(self._failure or self._report(full, True))  # noqa: FBT003 - see Report
+        await self._close(writer, last)
+        # A tool in a thread of its own cannot be stopped, and an async one need not give way.
+        log.warning("run_ended_from_outside", run_id=self.info.run_id, agent=self.info.agent)
+
+    async def _close(self, writer: StreamWriter, last: bytes = b"") -> None:
+        self._over = True
+        stopped = isinstance(self._stream.cancelled, RunCancelled)
+        ending = self._failure.code if self._failure else CANCELLED if stopped else FINISHED
+        await writer.close(ending, last)
+        log.info("run_ended", run_id=self.info.run_id, agent=self.info.agent, ending=ending)
+
+    def _hear(self, signal: str) -> None:
+        if signal == CANCEL:
+            self.stop()
+        elif signal == LOST:
+            self.end(RunLost())
+
+    def _end_later(self, seconds: float, error: Exception) -> None:
+        self._timers.append(asyncio.get_running_loop().call_later(seconds, self.end, error))
+
+    def _report(self, error: Exception, started: bool) -> RunError:
+        self._failure = self._log_failure(error, started)
+        return self._failure

@@ -1,8 +1,8 @@
-"""Encoded frames -> a server-sent-events response with heartbeats that never ends in silence.
+"""Batches of frames -> a server-sent-events response with heartbeats that never ends in silence.
 
-Starlette's `StreamingResponse` always sends the last chunk, so a producer that dies looks like one that finished. Here
-a producer that raises leaves the response without its last chunk: the server closes the connection, and every client
-sees a broken stream instead of a short answer (DESIGN law 1).
+Starlette's `StreamingResponse` always sends the last chunk, so a source that dies looks like one that finished. Here a
+source that raises leaves the response without its last chunk: uvicorn closes the connection, and every client sees a
+broken stream instead of a short answer (DESIGN law 1).
 
 Lines end in LF only: `@ag-ui/client` splits on a blank line of two LFs and nothing else.
 """
@@ -10,21 +10,22 @@ Lines end in LF only: `@ag-ui/client` splits on a blank line of two LFs and noth
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from starlette.responses import Response
+
+from gateway.telemetry import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
     from starlette.types import Receive, Scope, Send
 
+log = get_logger("gateway.sse")
+
 HEARTBEAT = b": heartbeat\n\n"
 """A comment: all three client families skip it."""
-
-MAX_WAITING_BYTES = 1 << 20
-"""Bytes of frames that may wait for a slow reader before their producer waits too."""
 
 STREAM_HEADERS = {
     "content-type": "text/event-stream; charset=utf-8",
@@ -35,104 +36,97 @@ STREAM_HEADERS = {
 
 
 class EventStreamResponse(Response):
-    """A response that sends `frames` as they come.
+    """A response that sends what `source` yields, as it comes; a slow client slows its source and nothing else.
 
     Args:
-        frames: encoded frames, each ending in a blank line; closed when the client goes away.
+        source: whole frames, each ending in a blank line; closed when the client goes away.
         headers: added to `STREAM_HEADERS`.
         heartbeat: seconds of silence after which a comment is sent.
+        cut_after: seconds after which the response breaks off, so that its client resumes.
     """
 
     def __init__(
-        self, frames: AsyncGenerator[bytes], *, headers: Mapping[str, str] | None = None, heartbeat: float = 15.0
+        self,
+        source: AsyncGenerator[bytes],
+        *,
+        headers: Mapping[str, str] | None = None,
+        heartbeat: float = 15.0,
+        cut_after: float | None = None,
     ) -> None:
         self.status_code = 200
         self.background = None
         self.init_headers({**STREAM_HEADERS, **(headers or {})})
-        self._frames = frames
-        self._outbox = _Outbox(heartbeat)
+        self._source = source
+        self._heartbeat = heartbeat
+        self._cut_after = cut_after
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        producer = asyncio.create_task(self._produce())
-        watcher = asyncio.create_task(self._watch(receive))
-        try:
-            while batch := await self._outbox.take():
-                await send({"type": "http.response.body", "body": batch, "more_body": True})
-        finally:
-            watcher.cancel()
-            if gone := not self._outbox.closed:
-                producer.cancel()
-            await asyncio.wait((producer, watcher))
-        if not producer.cancelled():
-            producer.result()  # raises what the producer raised, and so leaves the last chunk out
-        elif not gone:
-            msg = "the producer of a stream was cancelled from within"
-            raise RuntimeError(msg)
-        with suppress(OSError):
+        if await _Sending(self._source, receive, send).until_the_end(self._heartbeat, self._cut_after):
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _produce(self) -> None:
+
+class _Sending:
+    """One response under way: its source, and the three things that may end it early."""
+
+    def __init__(self, source: AsyncGenerator[bytes], receive: Receive, send: Send) -> None:
+        self._source = source
+        self._receive = receive
+        self._send = send
+        self._loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task()
+        self._broken_off = False
+        self._sent_at = self._loop.time()
+        self._beats: set[asyncio.Task[None]] = set()
+
+    async def until_the_end(self, heartbeat: float, cut_after: float | None) -> bool:
+        """Send everything; whether the source came to its own end."""
+        watcher = self._loop.create_task(self._watch())
+        self._timer = self._loop.call_later(heartbeat, self._beat, heartbeat)
+        cut = self._loop.call_later(cut_after, self._break_off) if cut_after else None
         try:
-            async with aclosing(self._frames) as frames:
-                async for frame in frames:
-                    await self._outbox.put(frame)
+            async with aclosing(self._source) as source:
+                async for frames in source:
+                    await self._send({"type": "http.response.body", "body": frames, "more_body": True})
+                    self._sent_at = self._loop.time()
+        except asyncio.CancelledError:
+            if not self._broken_off or self._task is None or self._task.uncancel() > 0:
+                raise
+            return False
+        except Exception:
+            log.exception("stream_broken_off")
+            return False
         finally:
-            self._outbox.close()
+            self._timer.cancel()
+            if cut:
+                cut.cancel()
+            watcher.cancel()
+            for beat in self._beats:  # nothing may be sent after the last chunk
+                beat.cancel()
+        return not self._broken_off
 
-    async def _watch(self, receive: Receive) -> None:
-        """Ends the response when the client goes away. Whether the run goes on is not decided here."""
-        while (await receive())["type"] != "http.disconnect":
+    async def _watch(self) -> None:
+        """Whether the run goes on when the client has gone is not decided here."""
+        while (await self._receive())["type"] != "http.disconnect":
             pass
-        self._outbox.abandon()
+        self._break_off()
 
+    def _break_off(self) -> None:
+        if not self._broken_off and self._task is not None:
+            self._broken_off = True
+            self._task.cancel()
 
-class _Outbox:
-    """Frames between one producer and one sender: bounded in bytes, joined when several wait, never silent for long."""
+    def _beat(self, heartbeat: float) -> None:
+        """One timer for the whole stream: a wait with a timeout for each frame would cost more than the frame."""
+        silent = self._loop.time() - self._sent_at
+        if silent >= heartbeat:
+            silent = 0.0
+            if not self._beats:  # one at a time, however slow the client is
+                beat = self._loop.create_task(self._send_heartbeat())
+                self._beats.add(beat)
+                beat.add_done_callback(self._beats.discard)
+        self._timer = self._loop.call_later(heartbeat - silent, self._beat, heartbeat)
 
-    def __init__(self, heartbeat: float) -> None:
-        self.closed = False
-        self._abandoned = False
-        self._heartbeat = heartbeat
-        self._waiting: list[bytes] = []
-        self._size = 0
-        self._filled = asyncio.Event()
-        self._drained = asyncio.Event()
-
-    async def put(self, frame: bytes) -> None:
-        """Hand over a frame; waits while more than `MAX_WAITING_BYTES` are waiting already."""
-        self._waiting.append(frame)
-        self._size += len(frame)
-        self._filled.set()
-        while self._size > MAX_WAITING_BYTES:
-            self._drained.clear()
-            await self._drained.wait()
-
-    async def take(self) -> bytes:
-        """All frames that wait, or a heartbeat after a silence; empty when there will be no more."""
-        while not self._waiting:
-            if self.closed or self._abandoned:
-                return b""
-            self._filled.clear()
-            try:
-                async with asyncio.timeout(self._heartbeat):
-                    await self._filled.wait()
-            except TimeoutError:
-                return HEARTBEAT
-        if self._abandoned:
-            return b""
-        batch = b"".join(self._waiting)
-        self._waiting.clear()
-        self._size = 0
-        self._drained.set()
-        return batch
-
-    def close(self) -> None:
-        """The producer has ended."""
-        self.closed = True
-        self._filled.set()
-
-    def abandon(self) -> None:
-        """The reader has gone."""
-        self._abandoned = True
-        self._filled.set()
+    async def _send_heartbeat(self) -> None:
+        self._sent_at = self._loop.time()
+        await self._send({"type": "http.response.body", "body": HEARTBEAT, "more_body": True})

@@ -57,7 +57,13 @@ def configure_logging(settings: ServerSettings) -> None:
     for name in ("httpx", "httpx2", "httpcore", "openai", "uvicorn.error", "watchfiles"):
         # Their INFO lines name a URL for each call to a provider, or say what our own lines say.
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("uvicorn.error").addFilter(_is_news)
     logging.captureWarnings(capture=True)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Not what uvicorn says of a response without its last chunk: that is how a stream is broken off (DESIGN law 1)."""
+    return record.msg != "ASGI callable returned without completing response."
 
 
 def _renderers(log_format: str) -> list[Processor]:

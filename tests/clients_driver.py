@@ -20,6 +20,8 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from talking import events_of, frames_of, numbers_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -289,8 +291,8 @@ def _checked(wire: str) -> list[Json]:
     """The frames of a stream. JSON that an agent's author chose may have nulls, the envelope around it may not."""
     assert "\r" not in wire
     assert wire.endswith("\n\n")
-    blocks = (block.removeprefix("data: ") for block in wire.split("\n\n"))
-    frames: list[Json] = [json.loads(block) for block in blocks if block.startswith("{")]
+    assert numbers_of(wire) == list(range(1, len(frames_of(wire)) + 1))
+    frames = events_of(wire)
     assert not [frame for frame in frames if None in frame.values()]
     return frames
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -42,10 +43,20 @@ def run_url(wire: str, agent: str) -> str:
     return f"/agents/{agent}/{wire}"
 
 
+def frames_of(body: str) -> list[str]:
+    """The frames of a stream's body, in order, without the numbers before them and the comments between them."""
+    frames = [re.sub(r"^id: \d+\n", "", frame) for frame in body.split("\n\n")]
+    return [frame for frame in frames if frame.startswith("data: ")]
+
+
+def numbers_of(body: str) -> list[int]:
+    """The numbers of the frames of a stream's body."""
+    return [int(number) for number in re.findall(r"^id: (\d+)$", body, re.MULTILINE)]
+
+
 def events_of(body: str) -> list[dict[str, Any]]:
     """The events of a stream's body, comments and the end marker left out."""
-    frames = [frame for frame in body.split("\n\n") if frame.startswith("data: ") and frame != "data: [DONE]"]
-    return [json.loads(frame.removeprefix("data: ")) for frame in frames]
+    return [json.loads(frame[6:]) for frame in frames_of(body) if frame != "data: [DONE]"]
 
 
 def text_of(events: Iterable[Mapping[str, Any]]) -> str:
@@ -85,15 +96,15 @@ async def calling(
         yield client
 
 
-def assert_problem(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
-    """The response is a short problem+json of that status and code; returns its body."""
+def assert_problem(response: httpx.Response, status: int, code: str, *members: str) -> dict[str, Any]:
+    """The response is a short problem+json of that status and code, with those members more; returns its body."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/problem+json"
     body: dict[str, Any] = response.json()
     assert body["code"] == code, body
     assert body["status"] == status
     assert body["request_id"] == response.headers["x-request-id"]
-    assert body.keys() == {"title", "status", "detail", "code", "request_id"}
+    assert body.keys() == {"title", "status", "detail", "code", "request_id", *members}
     assert len(response.content) < 500, body
     assert "pydantic" not in response.text
     assert "Traceback" not in response.text

@@ -282,6 +282,8 @@ async def test_a_surface_that_an_agent_does_not_offer_is_not_there() -> None:
 
 
 NAMES = [
+    "a/subject:b",
+    "b/subject:a",
     "a",
     "b",
     "a/b",

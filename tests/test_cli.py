@@ -112,6 +112,7 @@ WARNINGS = [
     ("cors: {allow_origins: ['*']}", "cors.allow_origins", "every site"),
     (f"auth: {{api_keys: [{KEY[:-1]}, scopes: ['agents:two']}}]}}", "auth.api_keys.0.scopes", "'two'"),
     (f"auth: {{api_keys: [{KEY[:-1]}, scopes: [admin]}}]}}", "auth.api_keys.0.scopes", "no agent"),
+    ("stores: {streams: 'redis://localhost/0'}", "stores.conversations", "have to reach"),
     ("agents: {one: {import: 'mine:agent', usage_limits: {request_limit: null}}}", "agents.one.usage_limits", "lifted"),
     ("agents: {one: {import: 'mine:agent', surfaces: [ag-ui, native]}}", "agents.one.surfaces", "native is not"),
 ]
@@ -143,6 +144,12 @@ def test_agents_lists_descriptions_tools_and_urls(project: Project) -> None:
     assert header.split() == ["Agent", "Description", "Tools", "URLs"]
     assert re.split("  +", first.strip()) == ["one", "Says little.", "look_up", "http://[::1]:9000/ai/agents/one/ag-ui"]
     assert second.strip() == "http://[::1]:9000/ai/agents/one/vercel-ai"
+
+
+def test_without_a_terminal_a_table_is_not_cut_to_the_width_of_one(project: Project) -> None:
+    description = "word " * 20 + "end"
+    project.write(f"agents: {{one: {{import: 'mine:agent', description: {description}}}}}\n")
+    assert description in project.run("agents").stdout.splitlines()[1]
 
 
 def test_schema_prints_json(project: Project) -> None:

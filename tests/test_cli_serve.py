@@ -65,6 +65,12 @@ def test_serve_prints_the_urls_and_answers_at_them(project: Project, port: int) 
         assert f"http://127.0.0.1:{port}/agents/one/{surface}" in said
 
 
+def test_a_flag_that_was_not_given_leaves_what_the_file_says(project: Project, port: int) -> None:
+    project.write(f"server: {{port: {port}}}\n{CONFIG}")
+    with project.serving("--heartbeat", "5") as process:
+        wait_for(f"http://127.0.0.1:{port}/agents", process, "Says little.")
+
+
 def test_a_port_that_is_taken_is_explained(project: Project) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -90,7 +96,10 @@ def test_reload_serves_a_changed_agent_and_survives_a_broken_config(project: Pro
         project.write("agents: {one: nowhere}\n")
         (project.folder / "mine.py").write_text(AGENT.replace("Says little.", "Says much."))
         assert process.stdout
-        while "agents.one.import: not in the right form" not in process.stdout.readline():
+        said = ""
+        while "agents.one.import: not in the right form" not in said:
+            said = process.stdout.readline()
             assert process.poll() is None
+            assert "Traceback" not in said
         project.write(CONFIG)
         wait_for(url, process, "Says much.")

@@ -64,7 +64,7 @@ def test_every_section_refuses_a_key_that_it_does_not_know(model: Any) -> None:
         ({"max_prompt_chars": -5}, "max_prompt_chars"),
         ({"heartbeat": 0}, "heartbeat"),
         ({"heartbeat": "inf"}, "heartbeat"),
-        ({"shutdown_timeout": "soon"}, "shutdown_timeout"),
+        ({"drain_timeout": "soon"}, "drain_timeout"),
         ({"root_path": "ai"}, "root_path"),
         ({"root_path": "/ai/"}, "root_path"),
         ({"root_path": "//evil.example"}, "root_path"),
@@ -200,7 +200,7 @@ def test_a_limit_counts_by_something_that_a_request_has() -> None:
     [
         ("conversations", "sqlite:///x.db"),
         ("conversations", "redis://localhost"),
-        ("streams", "redis://localhost"),
+        ("streams", "postgresql://localhost"),
         ("limits", "memcached://localhost"),
         ("limits", "memory"),
     ],

@@ -52,7 +52,7 @@ def assert_readable(response: httpx.Response, origin: str = ORIGIN) -> None:
 async def test_a_preflight_of_a_listed_origin_passes_without_credentials(wire: str) -> None:
     """Browsers send no credentials with a preflight; auth must not see it."""
     async with calling(gateway(auth=AUTH)) as client:
-        wanted = "authorization,content-type,x-api-key,last-event-id,traceparent"
+        wanted = "authorization,content-type,x-api-key,last-event-id,traceparent,idempotency-key"
         response = await client.options(run_url(wire, "plain"), headers=preflight(headers=wanted))
     assert response.status_code == 200
     assert response.headers["access-control-allow-origin"] == ORIGIN

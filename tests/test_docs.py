@@ -13,6 +13,7 @@ import pytest
 import yaml
 from serving import DEMO_AGENTS, ROOT, make_config
 from starlette.testclient import TestClient
+from talking import frames_of
 
 from gateway.config import GatewayConfig
 from gateway.registry import Registry
@@ -47,8 +48,8 @@ def test_the_curl_command_of_the_readme_streams_an_answer(demo_url: str) -> None
     done = subprocess.run(
         ["sh", "-c", command.replace(README_URL, demo_url)], capture_output=True, text=True, timeout=30, check=True
     )
-    frames = done.stdout.strip().split("\n\n")
-    assert frames[0] == 'data: {"type":"start"}'
+    frames = frames_of(done.stdout)
+    assert frames[0].startswith('data: {"type":"start","messageId":"')
     assert frames[-1] == "data: [DONE]"
     assert "".join(re.findall(r'"delta":"([^"]*)"', done.stdout)).startswith("1 2 3 4")
 

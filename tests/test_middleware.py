@@ -64,8 +64,7 @@ async def test_a_request_without_an_id_gets_one_of_its_own() -> None:
 
 
 async def test_each_request_is_logged_in_one_line_without_its_query_and_headers() -> None:
-    async with calling(gateway(), x_api_key="", authorization="") as client:
-        del client.headers["x-api-key"], client.headers["authorization"]
+    async with calling(gateway()) as client:
         with capture_logs() as logs:
             await client.get("/agents?token=hunter2", headers={"cookie": "session=hunter2"})
             await client.post(run_url("ag-ui", "plain"), json=turn("ag-ui", "my password is hunter2"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 import uvicorn
+from logs import capture_logs
 from serving import make_config, running, serving
 from starlette.applications import Starlette
 from starlette.routing import Route
@@ -39,7 +41,7 @@ async def test_a_silent_stream_is_kept_open_with_comments(wire: str) -> None:
         response = await client.post(run_url(wire, "hanging"), json=turn(wire))
     frames = response.text.split("\n\n")
     assert 3 <= frames.count(HEARTBEAT) <= 10
-    assert all(frame == HEARTBEAT or frame.startswith("data: ") for frame in frames[:-1])
+    assert all(frame == HEARTBEAT or frame.startswith("id: ") for frame in frames[:-1])
     assert text_of(events_of(response.text)) == "Wait", "clients skip comments"
 
 
@@ -85,9 +87,9 @@ async def ends() -> AsyncGenerator[bytes]:
 
 
 @contextmanager
-def streaming(frames: Callable[[], AsyncGenerator[bytes]]) -> Generator[str]:
+def streaming(frames: Callable[[], AsyncGenerator[bytes]], **options: Any) -> Generator[str]:
     async def stream(_request: Request) -> EventStreamResponse:
-        return EventStreamResponse(frames())
+        return EventStreamResponse(frames(), **options)
 
     app = Starlette(routes=[Route("/", stream)])
     with running(uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical"))) as url:
@@ -95,12 +97,50 @@ def streaming(frames: Callable[[], AsyncGenerator[bytes]]) -> Generator[str]:
 
 
 @pytest.mark.parametrize("frames", [raises, raises_at_once, is_cancelled_from_within])
-def test_a_stream_whose_producer_dies_breaks_off_instead_of_ending(frames: Callable[[], AsyncGenerator[bytes]]) -> None:
+def test_a_stream_whose_source_dies_breaks_off_instead_of_ending(frames: Callable[[], AsyncGenerator[bytes]]) -> None:
     """Every client family takes a clean end without a terminal event for success (law 1)."""
-    with streaming(frames) as url, httpx.stream("GET", url, timeout=10) as response:
+    with streaming(frames) as url:
+        assert_breaks_off(url)
+
+
+def assert_breaks_off(url: str) -> str:
+    """The stream at `url` ends without its last chunk; what came before."""
+    came: list[str] = []
+    with httpx.stream("GET", url, timeout=10) as response:
         assert response.status_code == 200
+        chunks = response.iter_text()
         with pytest.raises(httpx.RemoteProtocolError, match="incomplete chunked read"):
-            response.read()
+            came.extend(chunks)
+    return "".join(came)
+
+
+def test_a_source_that_raises_is_in_the_log() -> None:
+    with capture_logs() as logs, streaming(raises) as url:
+        assert_breaks_off(url)
+    [line] = [line for line in logs if line["event"] == "stream_broken_off"]
+    assert line["log_level"] == "error"
+    assert isinstance(line["exc_info"], RuntimeError)
+
+
+def test_a_stream_may_be_cut_after_some_time_in_a_way_that_makes_clients_resume() -> None:
+    closed = threading.Event()
+
+    async def frames() -> AsyncGenerator[bytes]:
+        try:
+            yield b"data: 1\n\n"
+            await asyncio.Event().wait()
+        finally:
+            closed.set()
+
+    with capture_logs() as logs, streaming(frames, cut_after=0.1) as url:
+        assert assert_breaks_off(url) == "data: 1\n\n"
+        assert closed.wait(5)
+    assert logs == []
+
+
+def test_a_stream_that_ends_in_time_is_not_cut() -> None:
+    with streaming(ends, cut_after=30) as url:
+        assert httpx.get(url, timeout=10).text == "data: 1\n\n"
 
 
 def test_a_stream_whose_producer_ends_has_its_last_chunk() -> None:
@@ -139,6 +179,10 @@ class Reader:
             await self._arrived.wait()
         return self.sent[-1]
 
+    def let_go(self) -> None:
+        for _ in range(100):
+            self._may_take.release()
+
     async def leave(self) -> None:
         self._gone.set()
         self._may_take.release()
@@ -171,37 +215,75 @@ class Producer:
                 await asyncio.sleep(0)
 
 
-async def test_a_slow_reader_makes_the_producer_wait_before_memory_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sse, "MAX_WAITING_BYTES", 10_000)
-    producer = Producer(size=1_000, number=1_000)
-    reader = Reader(EventStreamResponse(producer.frames()))
-    await producer.waits()
-    # One batch is with the sender, the next one waits.
-    assert producer.made <= 2 * (10_000 // 1_000 + 1)
-    made = producer.made
-    while len(await reader.take()) < 10_000:
-        pass
-    await producer.waits()
-    assert made < producer.made <= made + 2 * (10_000 // 1_000 + 1)
-    await reader.leave()
-    assert producer.closed.is_set()
-    assert producer.made < 100
+async def test_a_slow_reader_makes_its_source_wait_and_nothing_else() -> None:
+    producers = [Producer(size=1_000, number=100) for _ in range(2)]
+    slow, fast = (Reader(EventStreamResponse(producer.frames())) for producer in producers)
+    for number in range(1, 101):
+        await fast.take()
+        assert producers[1].made <= number + 1
+    await producers[0].waits()
+    assert producers[0].made == 1, "nothing is kept for a reader that takes nothing"
+    await slow.take()
+    await producers[0].waits()
+    assert producers[0].made == 2
+    await slow.leave()
+    assert producers[0].closed.is_set()
 
 
-async def test_frames_that_wait_go_out_together_and_in_order() -> None:
-    numbers = [f"{number}\n\n".encode() for number in range(100)]
+async def test_what_a_source_yields_goes_out_unchanged_and_in_order() -> None:
+    batches = [f"id: {number}\ndata: {number}\n\n".encode() * (number % 3 + 1) for number in range(100)]
 
     async def frames() -> AsyncGenerator[bytes]:
-        for frame in numbers:
-            yield frame
+        for batch in batches:
+            yield batch
 
     reader = Reader(EventStreamResponse(frames()))
-    for _ in range(50):
-        await asyncio.sleep(0)
     while not reader.ended:
         await reader.take()
-    assert b"".join(reader.sent) == b"".join(numbers)
-    assert len(reader.sent) <= 3
+    assert reader.sent == [*batches, b""]
+
+
+async def test_heartbeats_do_not_pile_up_for_a_reader_that_takes_nothing() -> None:
+    async def frames() -> AsyncGenerator[bytes]:
+        await asyncio.Event().wait()
+        yield b""
+
+    reader = Reader(EventStreamResponse(frames(), heartbeat=0.001))
+    for _ in range(3):
+        assert await reader.take() == sse.HEARTBEAT
+    before = len(asyncio.all_tasks())
+    beats = asyncio.Event()
+    asyncio.get_running_loop().call_later(0.05, beats.set)  # 50 of them
+    await beats.wait()
+    assert len(asyncio.all_tasks()) <= before + 1
+    await reader.leave()
+
+
+async def turn_of_the_loop() -> None:
+    await asyncio.sleep(0)
+
+
+async def test_no_heartbeat_comes_after_the_end() -> None:
+    """A server takes anything after the last message for a mistake of the app."""
+    over = asyncio.Event()
+
+    async def frames() -> AsyncGenerator[bytes]:
+        await over.wait()
+        yield b"data: 1\n\n"
+
+    tasks = len(asyncio.all_tasks()) + 2  # the response, and what waits for its client to go
+    reader = Reader(EventStreamResponse(frames(), heartbeat=0.001))
+    async with asyncio.timeout(5):
+        while len(asyncio.all_tasks()) <= tasks:  # until a heartbeat is on its way
+            await turn_of_the_loop()
+    over.set()
+    while not reader.ended:
+        await reader.take()
+    sent = len(reader.sent)
+    reader.let_go()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert len(reader.sent) == sent
 
 
 async def test_a_reader_that_leaves_closes_the_producer_even_in_silence() -> None:
@@ -222,7 +304,7 @@ async def test_a_reader_that_leaves_closes_the_producer_even_in_silence() -> Non
     assert reader.task.exception() is None
 
 
-async def test_what_breaks_while_a_producer_is_closed_is_not_hidden() -> None:
+async def test_what_breaks_while_a_source_is_closed_is_in_the_log() -> None:
     async def frames() -> AsyncGenerator[bytes]:
         try:
             yield b"data: 1\n\n"
@@ -230,10 +312,11 @@ async def test_what_breaks_while_a_producer_is_closed_is_not_hidden() -> None:
         finally:
             raise RuntimeError("cleaning failed")
 
-    reader = Reader(EventStreamResponse(frames()))
-    await reader.take()
-    await reader.leave()
-    assert str(reader.task.exception()) == "cleaning failed"
+    with capture_logs() as logs:
+        reader = Reader(EventStreamResponse(frames()))
+        await reader.take()
+        await reader.leave()
+    assert [str(line["exc_info"]) for line in logs] == ["cleaning failed"]
 
 
 def test_a_reader_that_does_not_read_does_not_fill_the_servers_memory() -> None:
@@ -252,11 +335,11 @@ def test_a_reader_that_does_not_read_does_not_fill_the_servers_memory() -> None:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         before, deadline = -1, time.monotonic() + 10
         while before != made or made == 0:
-            assert time.monotonic() < deadline, "the producer does not wait"
+            assert time.monotonic() < deadline, "the source does not wait"
             before = made
             time.sleep(0.1)  # several turns of the server's loop
-        # What waits here, and what the kernel takes for a socket.
-        assert made * size < sse.MAX_WAITING_BYTES * 2 + 12_000_000
+        # What the server and the kernel take for a socket; nothing waits here.
+        assert made * size < 12_000_000
 
 
 def test_headers_of_a_wire_do_not_replace_those_of_the_stream() -> None:

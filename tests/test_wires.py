@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from serving import DEMO_AGENTS, make_config
-from talking import WIRES, assert_problem, calling, error_of, events_of, run_url, text_of, turn
+from talking import (
+    WIRES,
+    assert_problem,
+    calling,
+    error_of,
+    events_of,
+    frames_of,
+    numbers_of,
+    run_url,
+    text_of,
+    turn,
+)
 
 from gateway.app import create_app
 
@@ -284,7 +295,9 @@ async def test_frames_end_in_lf_and_hold_no_null_for_an_optional_field(wire: str
     assert response.status_code == 200
     assert "\r" not in response.text
     assert response.text.endswith("\n\n")
-    frames = response.text.removesuffix("\n\n").split("\n\n")
+    assert all(frame.startswith("id: ") for frame in response.text.removesuffix("\n\n").split("\n\n"))
+    frames = frames_of(response.text)
+    assert numbers_of(response.text) == list(range(1, len(frames) + 1))
     done = [frame for frame in frames if frame == "data: [DONE]"]
     assert done == (["data: [DONE]"] if wire == "vercel-ai" else [])
     if done:

@@ -30,7 +30,14 @@ class Finding:
 
 def findings(config: GatewayConfig, served: tuple[Surface, ...]) -> list[Finding]:
     """All of them, in the order of the config. `served`: the surfaces that this version has."""
-    return [*_server(config), *_auth(config), *_cors(config), *_limits(config), *_agents(config, served)]
+    return [
+        *_server(config),
+        *_auth(config),
+        *_cors(config),
+        *_limits(config),
+        *_stores(config),
+        *_agents(config, served),
+    ]
 
 
 def _server(config: GatewayConfig) -> Iterator[Finding]:
@@ -77,6 +84,13 @@ def _limits(config: GatewayConfig) -> Iterator[Finding]:
         return
     level = "note" if config.server.loopback else "warning"
     yield Finding(level, "limits", "no request rate is limited: add a rule such as {per: ip, requests: 600/minute}")
+
+
+def _stores(config: GatewayConfig) -> Iterator[Finding]:
+    stores = config.stores
+    if "conversations" in stores.in_memory and "streams" not in stores.in_memory:
+        message = "in memory beside shared streams: all turns of a thread have to reach the process that has it"
+        yield Finding("warning", "stores.conversations", message)
 
 
 def _agents(config: GatewayConfig, served: tuple[Surface, ...]) -> Iterator[Finding]:

@@ -28,7 +28,7 @@ _FLAGS = Group("Server (these go before what the config says)")
 _RELOAD_HELP = "Start again when a Python or YAML file in the config's folder changes; for development."
 _UNKNOWN_NAME = (socket.EAI_NONAME, socket.EAI_AGAIN)
 _RELOAD_SIGINT_TIMEOUT = 5
-"""Seconds beside `shutdown_timeout` that a stopping child gets before it is killed."""
+"""Seconds beside `drain_timeout` that a stopping child gets before it is killed."""
 
 
 def serve(
@@ -97,7 +97,7 @@ def _serve_again_and_again(path: Path, overrides: dict[str, Any]) -> None:
         target=_serve_until_changed,
         args=(path, overrides),
         watch_filter=PythonFilter(extra_extensions=(".yaml", ".yml")),
-        sigint_timeout=int(ServerSettings.model_fields["shutdown_timeout"].default) + _RELOAD_SIGINT_TIMEOUT,
+        sigint_timeout=int(ServerSettings.model_fields["drain_timeout"].default) + _RELOAD_SIGINT_TIMEOUT,
     )
 
 

@@ -1,7 +1,7 @@
 """One agent on one wire: request in, stream of frames out. The gateway's routes and the mountable apps share it.
 
-Order of refusals: media type, body, size of the prompt, names of client tools, the agent's own rate; then the run
-starts, and everything that goes wrong from there on is told inside the stream.
+Order of refusals: media type, body, size of the prompt, names of client tools, the agent's own rate, the thread's run;
+then the run starts, and everything that goes wrong from there on is told inside the stream.
 """
 
 from __future__ import annotations
@@ -10,56 +10,78 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from gateway.errors import AgentNotFound, MalformedBody, PromptTooLong, UnsupportedMediaType
+from gateway.errors import AgentNotFound, BadRequest, CrossSite, MalformedBody, PromptTooLong, UnsupportedMediaType
 from gateway.registry import tools_of
-from gateway.runs import Run
+from gateway.runs import RunRequest
 from gateway.sse import EventStreamResponse
+from gateway.wires.ag_ui_dialects import to_0_0_59, understands_1_0
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from starlette.requests import Request
-    from starlette.responses import Response
+    from starlette.routing import BaseRoute
 
     from gateway.auth import Principal
     from gateway.config import ServerSettings
     from gateway.limits import RateLimiter
+    from gateway.manager import RunManager
     from gateway.registry import AgentEntry, Registry
-    from gateway.stores import Store
+    from gateway.streams import StreamInfo
     from gateway.wires import Turn, Wire
+
+MAX_IDEMPOTENCY_KEY = 255
+"""Characters."""
 
 
 @dataclass(frozen=True)
 class Services:
     """What runs need and agents share; owned by the app."""
 
-    store: Store
+    runs: RunManager
     server: ServerSettings
-    """`max_prompt_chars` and `heartbeat`."""
+    """`max_prompt_chars`, `heartbeat` and `max_stream_seconds`."""
     limiter: RateLimiter
+    allowed_origins: Sequence[str] = ()
+    """Origins of pages that may send requests without a body."""
 
 
 class AgentEndpoint:
     """Answers a wire's requests for any agent of a gateway, or for the one agent of a mounted app."""
 
     def __init__(self, wire: Wire, services: Services) -> None:
-        self._wire = wire
+        self.wire = wire
         self._services = services
 
-    async def respond(self, request: Request, entry: AgentEntry, principal: Principal) -> EventStreamResponse:
-        """Start a run of `entry` for `principal` and return the response that streams it."""
+    async def respond(self, request: Request, entry: AgentEntry, principal: Principal) -> Response:
+        """Start a run of `entry` for `principal`, or join the one that the same request started, and stream it."""
         _check_media_type(request)
-        turn = self._wire.read(await request.body())
+        turn = self.wire.read(await request.body())
         self._check(turn, entry)
-        headers = {**self._wire.headers}
         # Counted here, because only here the agent is known.
-        if field := await self._services.limiter.check("agent", entry.id):
-            headers["ratelimit"] = field
-        run = Run(entry, self._wire, turn, principal)
-        frames = await run.start(self._services.store)
-        # The thread id is the client's: quoted, so that it cannot end the header line.
-        headers |= {"x-run-id": run.id, "x-thread-id": quote(turn.thread_id, safe="!#$&'()*+,/:;=?@[]~ ")}
-        return EventStreamResponse(frames, headers=headers, heartbeat=self._services.server.heartbeat)
+        field = await self._services.limiter.check("agent", entry.id)
+        repeat_key = _idempotency_key(request) or turn.request_id
+        info = await self._services.runs.start(RunRequest(entry, self.wire, turn, principal, repeat_key))
+        response = stream(self._services, self.wire, info, dialect=turn.dialect)
+        if field:
+            response.headers["ratelimit"] = field
+        return response
+
+    async def resume(self, request: Request, entry: AgentEntry, principal: Principal) -> Response:
+        """The run that goes on on the thread `chat_id`, from its first frame; 204 when there is none."""
+        chat_id = request.path_params["chat_id"]
+        info = await self._services.runs.find_running(entry.id, self.wire.surface, chat_id, principal)
+        return stream(self._services, self.wire, info) if info else Response(status_code=204)
+
+    async def stop(self, request: Request, entry: AgentEntry, principal: Principal) -> Response:
+        """Stop the run that goes on on the thread `chat_id`: `{"stopped": ...}`."""
+        refuse_cross_site(request, self._services.allowed_origins)
+        chat_id = request.path_params["chat_id"]
+        info = await self._services.runs.find_running(entry.id, self.wire.surface, chat_id, principal)
+        return JSONResponse({"stopped": info is not None and await self._services.runs.cancel(info)})
 
     def _check(self, turn: Turn, entry: AgentEntry) -> None:
         if turn.prompt_chars > self._services.server.max_prompt_chars:
@@ -72,20 +94,77 @@ class AgentEndpoint:
                 raise MalformedBody(msg)
 
 
-def agent_route(wire: Wire, registry: Registry, services: Services) -> Route:
-    """`POST /agents/{agent}/<surface>` for every agent that the caller may use and that offers the surface."""
+def agent_routes(wire: Wire, registry: Registry, services: Services, *, resumable: bool = False) -> list[BaseRoute]:
+    """A surface's routes, for every agent that the caller may use and that offers the surface."""
     endpoint = AgentEndpoint(wire, services)
 
-    async def run(request: Request) -> Response:
+    def find(request: Request) -> AgentEntry:
         entry = registry.find(request.path_params["agent"], request.user)
         if wire.surface not in entry.surfaces:
             raise AgentNotFound
-        return await endpoint.respond(request, entry, request.user)
+        return entry
 
-    return Route(f"/agents/{{agent}}/{wire.surface}", run, methods=["POST"], name=wire.surface)
+    async def run(request: Request) -> Response:
+        return await endpoint.respond(request, find(request), request.user)
+
+    async def resume(request: Request) -> Response:
+        return await endpoint.resume(request, find(request), request.user)
+
+    async def stop(request: Request) -> Response:
+        return await endpoint.stop(request, find(request), request.user)
+
+    path = f"/agents/{{agent}}/{wire.surface}"
+    routes: list[BaseRoute] = [Route(path, run, methods=["POST"], name=wire.surface)]
+    if resumable:
+        # A chat's id is the client's, and may hold an encoded slash: hence `:path`.
+        routes += [
+            Route(f"{path}/{{chat_id:path}}/stream", resume, methods=["GET"]),
+            Route(f"{path}/{{chat_id:path}}/stop", stop, methods=["POST"]),
+        ]
+    return routes
+
+
+def stream(
+    services: Services, wire: Wire, info: StreamInfo, *, after: int = 0, dialect: str | None = None
+) -> EventStreamResponse:
+    """The response that reads a run from the frame behind `after` on, in the reader's dialect of the wire."""
+    older = dialect is not None and understands_1_0(info.dialect) and not understands_1_0(dialect)
+    headers = {
+        **wire.headers,
+        "x-run-id": info.run_id,
+        # The thread id is the client's: quoted, so that it cannot end the header line.
+        "x-thread-id": quote(info.thread_id, safe="!#$&'()*+,/:;=?@[]~ "),
+    }
+    return EventStreamResponse(
+        services.runs.read(info.run_id, after, to_0_0_59 if older else None),
+        headers=headers,
+        heartbeat=services.server.heartbeat,
+        cut_after=services.server.max_stream_seconds,
+    )
+
+
+def refuse_cross_site(request: Request, allowed_origins: Sequence[str]) -> None:
+    """Law 13: a request that changes something must not be one that a foreign page can send without asking.
+
+    A JSON body is asked for by a preflight. Without a body it is for the headers that only a browser can set to tell.
+    """
+    origin = request.headers.get("origin")
+    if origin is None:
+        if request.headers.get("sec-fetch-site") == "cross-site":
+            raise CrossSite
+    elif not {origin, "*"} & set(allowed_origins) and origin != f"{request.url.scheme}://{request.url.netloc}":
+        raise CrossSite
 
 
 def _check_media_type(request: Request) -> None:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise UnsupportedMediaType
+
+
+def _idempotency_key(request: Request) -> str:
+    key = request.headers.get("idempotency-key", "")
+    if len(key) > MAX_IDEMPOTENCY_KEY:
+        msg = f"An Idempotency-Key may have {MAX_IDEMPOTENCY_KEY} characters."
+        raise BadRequest(msg)
+    return f"key:{key}" if key else ""

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.routing import BaseRoute
 
+    from gateway.manager import RunManager
     from gateway.registry import Registry
 
 
-def routes(registry: Registry) -> list[BaseRoute]:
+def routes(registry: Registry, runs: RunManager) -> list[BaseRoute]:
     """The probes."""
 
     async def healthz(_request: Request) -> Response:
@@ -26,6 +27,8 @@ def routes(registry: Registry) -> list[BaseRoute]:
 
     async def readyz(_request: Request) -> Response:
         """200 as long as one agent serves: a single broken toolset must not take the others off the address."""
+        if runs.draining:
+            return JSONResponse({"status": "draining"}, 503)
         ready = sum(entry.lifetime.is_ready for entry in registry.entries.values())
         total = len(registry.entries)
         status = "ready" if ready == total else "degraded" if ready else "unready"

@@ -15,12 +15,12 @@ from starlette.middleware import Middleware
 from starlette.routing import Mount, Route
 
 from gateway.auth import ANONYMOUS, Principal
-from gateway.config import ServerSettings
+from gateway.config import ServerSettings, StoreSettings, StreamSettings
 from gateway.errors import Unauthenticated
 from gateway.limits import RateLimiter
+from gateway.manager import RunManager
 from gateway.middleware import BodyLimit, Problems, RequestId
 from gateway.registry import AgentEntry
-from gateway.stores.memory import MemoryStore
 from gateway.surfaces.endpoint import AgentEndpoint, Services
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from gateway.wires import Wire
 
     Caller = Principal | str | None
+    Respond = Callable[[Request, AgentEntry, Principal], Awaitable[Response]]
     FindCaller = Callable[[Request], Caller | Awaitable[Caller]]
 
 
@@ -63,11 +64,14 @@ class MountOptions(TypedDict, total=False):
 class AgentApp(Starlette):
     """One agent on one wire. Answers POST at every path below its mount point."""
 
-    def __init__(self, wire: Wire, agent: AbstractAgent[Any, Any], options: MountOptions) -> None:
+    def __init__(
+        self, wire: Wire, agent: AbstractAgent[Any, Any], options: MountOptions, *, resumable: bool = False
+    ) -> None:
         server = options.get("server") or ServerSettings()
         self._entry = _entry(agent, options)
         self._principal = options.get("principal")
-        services = Services(options.get("store") or MemoryStore(), server, RateLimiter([]))
+        self._runs = RunManager.from_config(StoreSettings(), StreamSettings(), options.get("store"))
+        services = Services(self._runs, server, RateLimiter([]))
         self._endpoint = AgentEndpoint(wire, services)
         # Around a mount of its own, as in `app.py`: a Starlette app's middleware never sees what its router raises.
         middleware = [
@@ -75,21 +79,29 @@ class AgentApp(Starlette):
             Middleware(Problems),
             Middleware(BodyLimit, max_bytes=server.max_body_bytes),
         ]
-        route = Route("/{rest:path}", self._run, methods=["POST"])
-        super().__init__(routes=[Mount("", routes=[route], middleware=middleware)], lifespan=self.lifespan)
+        routes = [Route("/{rest:path}", self._answer(self._endpoint.respond), methods=["POST"])]
+        if resumable:
+            resume, stop = self._answer(self._endpoint.resume), self._answer(self._endpoint.stop)
+            routes.insert(0, Route("/{chat_id:path}/stream", resume, methods=["GET"]))
+            routes.insert(1, Route("/{chat_id:path}/stop", stop, methods=["POST"]))
+        super().__init__(routes=[Mount("", routes=routes, middleware=middleware)], lifespan=self.lifespan)
 
     @asynccontextmanager
     async def lifespan(self, _host: Starlette | None = None) -> AsyncGenerator[None]:
         """Open the agent early, and close it in order. For the lifespan of the host; optional."""
+        self._runs.open()
         self._entry.lifetime.open()
         try:
             yield
         finally:
+            await self._runs.close()
             await self._entry.lifetime.close()
 
-    async def _run(self, request: Request) -> Response:
-        caller = await _caller(request, self._principal)
-        return await self._endpoint.respond(request, self._entry, caller)
+    def _answer(self, respond: Respond) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            return await respond(request, self._entry, await _caller(request, self._principal))
+
+        return answer
 
 
 def _entry(agent: AbstractAgent[Any, Any], options: MountOptions) -> AgentEntry:

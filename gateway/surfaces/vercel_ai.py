@@ -1,10 +1,10 @@
-"""`POST /agents/{agent}/vercel-ai`, and `to_vercel_ai` for other apps."""
+"""`POST /agents/{agent}/vercel-ai` with its resume and stop, and `to_vercel_ai` for other apps."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Unpack
 
-from gateway.surfaces.endpoint import agent_route
+from gateway.surfaces.endpoint import agent_routes
 from gateway.surfaces.mounted import AgentApp, MountOptions
 from gateway.wires.vercel_ai import VercelAi
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def routes(registry: Registry, services: Services) -> list[BaseRoute]:
     """The surface's routes in the gateway."""
-    return [agent_route(VercelAi(), registry, services)]
+    return agent_routes(VercelAi(), registry, services, resumable=True)
 
 
 def to_vercel_ai(agent: AbstractAgent[Any, Any], **options: Unpack[MountOptions]) -> AgentApp:
@@ -26,4 +26,4 @@ def to_vercel_ai(agent: AbstractAgent[Any, Any], **options: Unpack[MountOptions]
 
     Options: `MountOptions`.
     """
-    return AgentApp(VercelAi(), agent, options)
+    return AgentApp(VercelAi(), agent, options, resumable=True)

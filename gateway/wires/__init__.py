@@ -39,6 +39,10 @@ class Turn:
     """The wire's own model of the request."""
     client_tools: frozenset[str] = field(default_factory=frozenset[str])
     """Names of the tools that the client offers to run itself."""
+    request_id: str = ""
+    """The client's own id of the request, the same when it repeats it; empty when the wire has none."""
+    dialect: str = ""
+    """What the client understands, such as AG-UI `1.0`; empty for the oldest."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from pydantic_ai.exceptions import RunCancelled, RunTimedOut
 from pydantic_ai.ui.ag_ui import AGUIAdapter, AGUIEventStream
 
 from gateway.wires import History, Turn, checked_thread_id, parsed
+from gateway.wires.endings import Endable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class _EventStream(AGUIEventStream[Any, Any]):
+class _EventStream(Endable, AGUIEventStream[Any, Any]):
     _: KW_ONLY
     report: Report
 
@@ -85,6 +86,8 @@ class AgUi:
             prompt_chars=sum(map(_text_length, added)),
             run_input=run_input,
             client_tools=frozenset(tool.name for tool in run_input.tools or ()),
+            request_id=run_input.run_id,
+            dialect=run_input.protocol_version or "",
         )
 
     def adapter(self, agent: AbstractAgent[Any, Any], turn: Turn, history: History, report: Report) -> _Adapter:

@@ -16,10 +16,17 @@ from pydantic_ai import BinaryContent
 from pydantic_ai.exceptions import RunCancelled, RunTimedOut
 from pydantic_ai.ui.vercel_ai import VercelAIAdapter, VercelAIEventStream
 from pydantic_ai.ui.vercel_ai.request_types import FileUIPart, TextUIPart
-from pydantic_ai.ui.vercel_ai.response_types import FinishStepChunk, StartStepChunk
+from pydantic_ai.ui.vercel_ai.response_types import (
+    AbortChunk,
+    FinishStepChunk,
+    MessageMetadataChunk,
+    StartStepChunk,
+)
 from pydantic_core import from_json, to_json
 
+from gateway.ids import new_id
 from gateway.wires import History, Turn, checked_thread_id, parsed
+from gateway.wires.endings import Endable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -38,7 +45,7 @@ NEWEST: SdkVersion = 7
 
 
 @dataclass
-class _EventStream(VercelAIEventStream[Any, Any]):
+class _EventStream(Endable, VercelAIEventStream[Any, Any]):
     _: KW_ONLY
     report: Report
 
@@ -60,6 +67,11 @@ class _EventStream(VercelAIEventStream[Any, Any]):
         # Nobody asked for a timeout: as an `abort` it would leave `useChat` in `ready`, as if all were well.
         chunks = self.on_error(cancelled) if isinstance(cancelled, RunTimedOut) else super().on_cancelled(cancelled)
         async for chunk in chunks:
+            if isinstance(chunk, AbortChunk):
+                # As above: stopped right after a tool, the chat would send its result again. The metadata changes
+                # nothing, but without one more chunk the SDK does not look at the new step.
+                yield StartStepChunk()
+                yield MessageMetadataChunk(message_metadata={})
             yield chunk
 
 
@@ -69,7 +81,13 @@ class _Adapter(VercelAIAdapter[Any, Any]):
     report: Report
 
     def build_event_stream(self) -> _EventStream:
-        return _EventStream(self.run_input, accept=self.accept, sdk_version=self.sdk_version, report=self.report)
+        return _EventStream(
+            self.run_input,
+            accept=self.accept,
+            sdk_version=self.sdk_version,
+            server_message_id=self.server_message_id,
+            report=self.report,
+        )
 
 
 class VercelAi:
@@ -95,6 +113,7 @@ class VercelAi:
             agent,
             turn.run_input,
             sdk_version=_sdk_version(turn.run_input),
+            server_message_id=_message_id(turn.run_input),
             conversation_store=history.store,
             conversation_scope=history.scope,
             report=report,
@@ -104,6 +123,15 @@ class VercelAi:
         """An `error` chunk and the end marker."""
         chunk = json.dumps({"type": "error", "errorText": _error_text(error)})
         return f"data: {chunk}\n\ndata: [DONE]\n\n".encode()
+
+
+def _message_id(run_input: RequestData) -> str | None:
+    """The id of the answer, by which a resumed stream finds the message that was cut; none for a message that goes on.
+
+    After an approval or a tool's result the last message is the assistant's, and an id would begin another one.
+    """
+    continued = run_input.messages and run_input.messages[-1].role == "assistant"
+    return None if continued else new_id()
 
 
 def _error_text(error: RunError) -> str:

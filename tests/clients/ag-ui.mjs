@@ -13,6 +13,28 @@ serve({
     agents.set(key, { agent, exchanges })
   },
 
+  /** Starts a run, and stops it as a user would as soon as `seen` has arrived. */
+  async abort({ key, add, seen }) {
+    const { agent, exchanges } = agents.get(key)
+    agent.addMessages(add)
+    const events = []
+    let error = null
+    try {
+      await agent.runAgent(
+        {},
+        {
+          onEvent({ event }) {
+            events.push(event)
+            if (JSON.stringify(event).includes(seen)) agent.abortRun()
+          },
+        },
+      )
+    } catch (thrown) {
+      error = described(thrown)
+    }
+    return { events, error, exchanges: await exchanges() }
+  },
+
   /** Appends `add` to the messages (in place of all of them with `replace`) and runs the agent. */
   async run({ key, add, replace, parameters }) {
     const { agent, exchanges } = agents.get(key)

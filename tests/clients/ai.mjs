@@ -1,6 +1,6 @@
 // Drives one version of the AI SDK's chat: `node ai.mjs <package>`. See rpc.mjs for how it is called.
 
-import { setImmediate } from 'node:timers/promises'
+import { setImmediate, setTimeout } from 'node:timers/promises'
 
 import { described, recorder, serve } from './rpc.mjs'
 
@@ -39,6 +39,10 @@ class PlainChat extends ai.AbstractChat {}
 const sendAutomaticallyWhen = (state) =>
   ai.lastAssistantMessageIsCompleteWithApprovalResponses?.(state) || ai.lastAssistantMessageIsCompleteWithToolCalls(state)
 
+const until = async (condition) => {
+  while (!condition()) await setTimeout(5)
+}
+
 serve({
   /** A chat with one agent. `lastOnly`: send `{id, message}`, the documented persistence pattern. */
   open({ key, url, threadId, headers, body, messages, lastOnly }) {
@@ -58,6 +62,38 @@ serve({
         finishes.push({ isAbort, isDisconnect, isError, finishReason }),
     })
     chats.set(key, { chat, data, finishes, exchanges })
+  },
+
+  /** Sends `text`, and answers when `seen` is on the screen; the request goes on. */
+  async begin({ key, text, seen }) {
+    const { chat } = chats.get(key)
+    chat.sendMessage({ text }).catch(() => {})
+    await until(() => JSON.stringify(chat.messages).includes(seen) || chat.status === 'error')
+    return { status: chat.status, messages: chat.messages }
+  },
+
+  /** Resumes, and answers when the stream has begun; the request goes on. */
+  async resume({ key }) {
+    const { chat } = chats.get(key)
+    chat.resumeStream().catch(() => {})
+    await until(() => chat.status === 'streaming')
+    return {}
+  },
+
+  /** How things stand when nothing is under way any more. */
+  async rest({ key }) {
+    const { chat, finishes, exchanges } = chats.get(key)
+    do {
+      await until(() => chat.status === 'ready' || chat.status === 'error')
+      await setImmediate()
+    } while (chat.status === 'submitted' || chat.status === 'streaming')
+    return {
+      messages: chat.messages,
+      status: chat.status,
+      error: described(chat.error),
+      finishes: finishes.splice(0),
+      exchanges: await exchanges(),
+    }
   },
 
   /** Calls a method of the chat and tells how things stand when it, and all that it set off, has come to rest. */

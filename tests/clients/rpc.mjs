@@ -32,7 +32,8 @@ export function recorder() {
     const response = await fetch(url, init)
     const copy = response.clone()
     const exchange = {
-      request: JSON.parse(init.body),
+      request: init?.body ? JSON.parse(init.body) : null,
+      method: init?.method ?? 'GET',
       status: response.status,
       headers: Object.fromEntries(response.headers),
       text: copy.text().catch((error) => `<broken off: ${error}>`),

@@ -1,0 +1,72 @@
+"""`/runs/{run_id}`: how a run stands, its frames from any number on, and stopping it. For every surface."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from gateway.errors import BadRequest
+from gateway.streams import RUNNING
+from gateway.surfaces.endpoint import refuse_cross_site, stream
+from gateway.wires.ag_ui import AgUi
+from gateway.wires.vercel_ai import VercelAi
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.routing import BaseRoute
+
+    from gateway.surfaces.endpoint import Services
+    from gateway.wires import Wire
+
+MAX_DIGITS = 15
+"""Of a frame's number."""
+
+WIRES: dict[str, Wire] = {wire.surface: wire for wire in (AgUi(), VercelAi())}
+
+
+def routes(services: Services) -> list[BaseRoute]:
+    """The routes of runs. A foreign run gets the answer of one that never was."""
+
+    async def read(request: Request) -> Response:
+        info, ending = await services.runs.find(request.path_params["run_id"], request.user)
+        return JSONResponse(
+            {
+                "id": info.run_id,
+                "agent": info.agent,
+                "surface": info.surface,
+                "thread_id": info.thread_id,
+                "status": "running" if ending == RUNNING else ending,
+                "started_at": datetime.fromtimestamp(info.started_at, UTC).isoformat(timespec="milliseconds"),
+                "stream": str(request.url_for("run_stream", run_id=info.run_id)),
+            }
+        )
+
+    async def resume(request: Request) -> Response:
+        info, _ = await services.runs.find(request.path_params["run_id"], request.user)
+        dialect = request.query_params.get("protocolVersion")
+        return stream(services, WIRES[info.surface], info, after=_after(request), dialect=dialect)
+
+    async def cancel(request: Request) -> Response:
+        refuse_cross_site(request, services.allowed_origins)
+        info, ending = await services.runs.find(request.path_params["run_id"], request.user)
+        # A run that has ended may still hold its thread, for a tool that does not give way.
+        return JSONResponse({"stopped": ending == RUNNING and await services.runs.cancel(info)})
+
+    return [
+        Route("/runs/{run_id}", read, methods=["GET"], name="run"),
+        Route("/runs/{run_id}/stream", resume, methods=["GET"], name="run_stream"),
+        Route("/runs/{run_id}/cancel", cancel, methods=["POST"], name="run_cancel"),
+    ]
+
+
+def _after(request: Request) -> int:
+    """The number of the last frame that the reader has: `?after=`, or what a browser's EventSource sends."""
+    value = request.query_params.get("after") or request.headers.get("last-event-id") or "0"
+    if not (value.isascii() and value.isdecimal() and len(value) <= MAX_DIGITS):
+        msg = "`after` (or Last-Event-ID) must be the number of a frame."
+        raise BadRequest(msg)
+    return int(value)
