@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --quiet
 
-.PHONY: run test check format bench lock schema clean
+.PHONY: run test check format bench soak lock schema clean
 
 run: $(VENV)/run.stamp  ## serve gateway.yaml on 127.0.0.1:8000
 	$(BIN)/gateway serve
@@ -27,6 +27,9 @@ format: $(VENV)/dev.stamp
 
 bench: $(VENV)/dev.stamp  ## ratios to plain pydantic-ai adapters, measured side by side
 	$(BIN)/python -m benchmarks
+
+soak: $(VENV)/dev.stamp  ## minutes of faults between two processes and a Redis; nothing may be lost
+	$(BIN)/python -m benchmarks.soak --minutes 3
 
 schema: $(VENV)/dev.stamp  ## after a change to gateway/config.py
 	$(BIN)/gateway schema > gateway.schema.json

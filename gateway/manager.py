@@ -110,7 +110,6 @@ class RunManager:
         run = self._runs.get(run_id)
         if run:
             run.readers += 1
-            self._watch(run, None)
         try:
             async with aclosing(self.streams.read(run_id, after)) as batches:
                 async for batch in batches:
@@ -238,12 +237,12 @@ class RunManager:
         policy = run.request.entry.on_disconnect.for_surface(run.request.wire.surface)
         self._watch(run, 0.0 if policy == "cancel" else run.request.entry.orphan_timeout)
 
-    def _watch(self, run: Run, seconds: float | None) -> None:
+    def _watch(self, run: Run, seconds: float) -> None:
         """Look in that time whether the run is an orphan, and not before: a reader that came back starts it anew."""
         if run.orphaned:
             run.orphaned.cancel()
         loop, stop = asyncio.get_running_loop(), self._stop_orphan
-        run.orphaned = None if seconds is None else loop.call_later(seconds, lambda: self._spawn(stop(run, seconds)))
+        run.orphaned = loop.call_later(seconds, lambda: self._spawn(stop(run, seconds)))
 
     async def _stop_orphan(self, run: Run, seconds: float) -> None:
         watched = await self.streams.watched(run.info.run_id)

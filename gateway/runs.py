@@ -104,7 +104,7 @@ class Run:
         self.readers = 0
         """Responses in this process that follow the run."""
         self.orphaned: asyncio.TimerHandle | None = None
-        """Set while there is none."""
+        """When it is looked whether there is still none."""
         self._token = CancellationToken()
         self._calls = Calls(threads)
         self._failure: RunError | None = None

@@ -54,9 +54,9 @@ class Reader:
     def run_id(self) -> str:
         return self.response.headers["x-run-id"]
 
-    async def until(self, part: str) -> str:
+    async def until(self, part: str, within: float = TIMEOUT) -> str:
         """Read until `part` was seen."""
-        async with asyncio.timeout(TIMEOUT):
+        async with asyncio.timeout(within):
             while part not in self.text:
                 self.text += await anext(self._chunks)
         return self.text

@@ -179,10 +179,6 @@ class Reader:
             await self._arrived.wait()
         return self.sent[-1]
 
-    def let_go(self) -> None:
-        for _ in range(100):
-            self._may_take.release()
-
     async def leave(self) -> None:
         self._gone.set()
         self._may_take.release()
@@ -259,31 +255,34 @@ async def test_heartbeats_do_not_pile_up_for_a_reader_that_takes_nothing() -> No
     await reader.leave()
 
 
-async def turn_of_the_loop() -> None:
-    await asyncio.sleep(0)
-
-
 async def test_no_heartbeat_comes_after_the_end() -> None:
     """A server takes anything after the last message for a mistake of the app."""
-    over = asyncio.Event()
+    over, on_its_way, may_go = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    sent: list[bytes] = []
 
     async def frames() -> AsyncGenerator[bytes]:
         await over.wait()
         yield b"data: 1\n\n"
 
-    tasks = len(asyncio.all_tasks()) + 2  # the response, and what waits for its client to go
-    reader = Reader(EventStreamResponse(frames(), heartbeat=0.001))
+    async def receive() -> Message:
+        await asyncio.Event().wait()
+        return {}
+
+    async def send(message: Message) -> None:
+        if message.get("body") == sse.HEARTBEAT:
+            on_its_way.set()
+            await may_go.wait()
+        sent.append(message.get("body", b""))
+
+    response = asyncio.create_task(EventStreamResponse(frames(), heartbeat=0.001)({"type": "http"}, receive, send))
     async with asyncio.timeout(5):
-        while len(asyncio.all_tasks()) <= tasks:  # until a heartbeat is on its way
-            await turn_of_the_loop()
-    over.set()
-    while not reader.ended:
-        await reader.take()
-    sent = len(reader.sent)
-    reader.let_go()
+        await on_its_way.wait()
+        over.set()
+        await response
+    may_go.set()
     for _ in range(20):
         await asyncio.sleep(0)
-    assert len(reader.sent) == sent
+    assert sent[1:] == [b"data: 1\n\n", b""]
 
 
 async def test_a_reader_that_leaves_closes_the_producer_even_in_silence() -> None:

@@ -42,6 +42,7 @@ def assert_stopped(kind: str, body: str) -> None:
     """The stream ends as a stopped one does for that kind of client, with everything closed first."""
     events = events_of(body)
     types = [event["type"] for event in events]
+    assert types.count("RUN_STARTED") + types.count("start") == 1, types
     for opening, closing in CLOSING.items():
         assert types.count(opening) == types.count(closing), types
     match kind:

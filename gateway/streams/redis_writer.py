@@ -95,6 +95,8 @@ class RedisWriter:
     async def close(self, ending: str, last: bytes = b"") -> None:
         """See `StreamWriter`."""
         if not self._closing and not self.over.is_set():
+            if not self._lease.held:
+                self._attempts.budget = 0.0  # it was lost by waiting for the same server: one more try, no second wait
             if last:
                 self._add(last)
             self._closing = ending
