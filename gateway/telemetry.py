@@ -57,6 +57,10 @@ def configure_logging(settings: ServerSettings) -> None:
     for name in ("httpx", "httpx2", "httpcore", "openai", "uvicorn.error", "watchfiles"):
         # Their INFO lines name a URL for each call to a provider, or say what our own lines say.
         logging.getLogger(name).setLevel(logging.WARNING)
+    for name in ("uvicorn", "uvicorn.error"):
+        # A `uvicorn.Config` that an agent's module made for itself would have given them handlers of its own.
+        logging.getLogger(name).handlers.clear()
+        logging.getLogger(name).propagate = True
     logging.getLogger("uvicorn.error").addFilter(_is_news)
     logging.captureWarnings(capture=True)
 
