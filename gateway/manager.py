@@ -93,9 +93,9 @@ class RunManager:
         run_id = new_id()
         if not request.repeat_key:
             return await self._start(request, run_id)
-        name = request.repeat_name
-        if (known := await self._coordination.remember(name, run_id, self._keep)) != run_id:
-            return await self._join(known, name)
+        name, seconds = request.repeat_name, request.entry.timeout + self._keep  # frames are kept from the run's end on
+        if (known := await self._coordination.remember(name, run_id, seconds)) != run_id:
+            return await self._join(known, name, seconds)
         try:
             return await self._start(request, run_id)
         except BaseException:
@@ -215,7 +215,7 @@ class RunManager:
             lease = await self._coordination.acquire(key, run_id, queue=1, timeout=INTERRUPT_TIMEOUT)
         return lease
 
-    async def _join(self, run_id: str, name: str) -> StreamInfo:
+    async def _join(self, run_id: str, name: str, seconds: float) -> StreamInfo:
         """The run of a request that came before; it may still be waiting for its thread."""
         with suppress(TimeoutError):
             async with asyncio.timeout(JOIN_TIMEOUT):
@@ -223,7 +223,7 @@ class RunManager:
                     try:
                         info, _ = await self.streams.info(run_id)
                     except NotFound:
-                        if await self._coordination.remember(name, run_id, self._keep) != run_id:
+                        if await self._coordination.remember(name, run_id, seconds) != run_id:
                             break
                         await asyncio.sleep(0.05)
                     else:
