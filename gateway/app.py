@@ -56,6 +56,7 @@ def create_app(config: GatewayConfig) -> Starlette:
         middleware=_observers(config.server),
         lifespan=lambda _app: _lifespan(registry, runs),
     )
+    app.state.registry = registry  # for `gateway check`, which says what would be served
     app.state.runs = runs  # for the server, which drains them before it closes its listeners
     return app
 

@@ -14,6 +14,8 @@ from urllib.parse import quote
 
 from starlette.authentication import AuthCredentials, AuthenticationBackend, AuthenticationError, BaseUser
 
+from gateway.errors import ConfigError, ConfigProblem
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -96,8 +98,12 @@ class Jwt:
         self._jwt = jwt
         self._settings = settings
         key = settings.secret or settings.public_key or ""
-        # Parsed once, and at start: a key that is not PEM fails here instead of refusing every caller.
-        self._key: Any = jwt.get_algorithm_by_name(settings.algorithms[0]).prepare_key(key)
+        try:
+            # Parsed once, and at start: a key that does not fit fails here instead of refusing every caller.
+            self._key: Any = jwt.get_algorithm_by_name(settings.algorithms[0]).prepare_key(key)
+        except (jwt.InvalidKeyError, ValueError, TypeError):
+            message = f"not a key for {settings.algorithms[0]}: a PEM public key is needed"  # its text stays out of it
+            raise ConfigError([ConfigProblem(message, key="auth.jwt.public_key")]) from None
 
     def find(self, token: str) -> Principal | None:
         """The token's principal, or none when anything about the token is wrong."""

@@ -290,6 +290,11 @@ class ConfigProblem:
         return ": ".join(part for part in (place, self.key, self.message) if part)
 
 
+REDIS_IS_AN_EXTRA = "redis:// needs another package: install agent-gateway[redis]"
+NOT_A_REDIS_URL = "not a Redis URL: write redis://host:port/db"
+"""The URL itself is never shown: it may hold a password."""
+
+
 class ConfigError(GatewayError):
     """The configuration cannot be served; carries every problem, not just the first."""
 

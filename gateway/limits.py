@@ -11,12 +11,20 @@ import ipaddress
 import math
 import time
 from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
 
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from limits.errors import ConfigurationError
 from limits.storage import storage_from_string
 
-from gateway.errors import ConfigError, ConfigProblem, LimitsUnavailable, RateLimited
+from gateway.errors import (
+    NOT_A_REDIS_URL,
+    REDIS_IS_AN_EXTRA,
+    ConfigError,
+    ConfigProblem,
+    LimitsUnavailable,
+    RateLimited,
+)
 from gateway.telemetry import get_logger
 
 if TYPE_CHECKING:
@@ -90,7 +98,7 @@ def _storage(url: str) -> object:
         from redis.backoff import NoBackoff  # noqa: PLC0415
 
         return storage_from_string(
-            f"async+{url}",
+            f"async+{_with_port(url)}",
             implementation="redispy",
             key_prefix=KEY_PREFIX,
             wrap_exceptions=True,
@@ -99,7 +107,13 @@ def _storage(url: str) -> object:
             retry=Retry(NoBackoff(), 1),  # pyright: ignore[reportArgumentType] - options are the client's own
         )
     except ImportError:
-        message = "redis:// needs another package: install agent-gateway[redis]"
+        message = REDIS_IS_AN_EXTRA
     except (ValueError, ConfigurationError):
-        message = "not a Redis URL: write redis://host:port/db"  # the URL itself may hold a password
+        message = NOT_A_REDIS_URL
     raise ConfigError([ConfigProblem(message, key="stores.limits")])
+
+
+def _with_port(url: str) -> str:
+    """redis://host/db -> redis://host:6379/db: redis-py has that default, `limits` has none."""
+    parts = urlsplit(url)
+    return url if parts.port or not parts.hostname else parts._replace(netloc=f"{parts.netloc}:6379").geturl()

@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.calls import MAX_THREADS
 from gateway.coordination import CANCEL, Coordination, open_coordination
-from gateway.errors import Draining, NotFound, RunConflict, RunInterrupted, StreamExpired
+from gateway.errors import (
+    NOT_A_REDIS_URL,
+    REDIS_IS_AN_EXTRA,
+    ConfigError,
+    ConfigProblem,
+    Draining,
+    NotFound,
+    RunConflict,
+    RunInterrupted,
+    StreamExpired,
+)
 from gateway.ids import new_id
 from gateway.runs import Run, thread_key
 from gateway.stores import Store, open_store
@@ -65,9 +75,16 @@ class RunManager:
 
     @classmethod
     def from_config(cls, stores: StoreSettings, settings: StreamSettings, store: Store | None = None) -> RunManager:
-        """What `stores:` and `streams:` say."""
-        streams, coordination = open_streams(stores, settings), open_coordination(stores, settings)
-        return cls(store or open_store(stores.conversations), streams, coordination, settings.keep)
+        """What `stores:` and `streams:` say. Raises `ConfigError` for a store that cannot be used here."""
+        try:
+            streams, coordination = open_streams(stores, settings), open_coordination(stores, settings)
+        except ImportError:
+            message = REDIS_IS_AN_EXTRA
+        except ValueError:
+            message = NOT_A_REDIS_URL
+        else:
+            return cls(store or open_store(stores.conversations), streams, coordination, settings.keep)
+        raise ConfigError([ConfigProblem(message, key="stores.streams")])
 
     @property
     def running(self) -> int:
@@ -210,8 +227,9 @@ class RunManager:
 
     async def _take_over(self, key: str, run_id: str) -> Lease | None:
         lease = await self._coordination.acquire(key, run_id)
-        if lease is None and (running := await self._coordination.holder(key)):
-            await self._coordination.signal(key, running, CANCEL)
+        if lease is None:
+            if running := await self._coordination.holder(key):
+                await self._coordination.signal(key, running, CANCEL)
             lease = await self._coordination.acquire(key, run_id, queue=1, timeout=INTERRUPT_TIMEOUT)
         return lease
 

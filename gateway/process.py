@@ -43,16 +43,19 @@ class ServerSettings(Settings):
     @field_validator("trusted_proxies")
     @classmethod
     def _networks(cls, value: list[str]) -> list[str]:
+        networks: list[str] = []
         for proxy in value:
             if proxy == "*":
                 msg = "'*' would let every client choose its own address: name the proxies' addresses or networks"
                 raise ValueError(msg)
             try:
-                ipaddress.ip_network(proxy, strict=False)
+                network = ipaddress.ip_network(proxy, strict=False)
             except ValueError:
                 msg = "not an address or a network: write 10.0.0.7, 10.0.0.0/8 or fd00::/8"
                 raise ValueError(msg) from None
-        return value
+            # Without the bits of a host, as in 10.0.0.1/8: uvicorn would take that for a name, and trust nobody.
+            networks.append(str(network) if "/" in proxy else proxy)
+        return networks
 
     @property
     def loopback(self) -> bool:

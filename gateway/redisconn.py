@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
@@ -114,6 +115,7 @@ class Link:
     """
 
     def __init__(self, url: str, *, connections: int, timeout: float, budget: float) -> None:
+        parse_url(url)  # raises ValueError now, and not at the first request
         self.budget = budget
         self._url = url
         self._connections = connections

@@ -61,7 +61,7 @@ def claims(**changes: Any) -> dict[str, Any]:
         "iss": ISSUER,
         "aud": AUDIENCE,
         "sub": "ada",
-        "exp": int(time.time()) + 300,
+        "exp": int(time.time()) + 3600,
         "scope": "agents:*",
         **changes,
     }
@@ -203,7 +203,7 @@ BAD_TOKENS = {
     "expiry that is not a number": signed_as_is(claims() | {"exp": "soon"}),
     "expiry that is endless": signed_as_is(claims() | {"exp": float("inf")}),
     "payload that is not an object": signed_as_is(["ada"]),
-    "not valid yet": rs256(nbf=int(time.time()) + 60),
+    "not valid yet": rs256(nbf=int(time.time()) + 3600),
     "wrong issuer": rs256(iss="https://evil.example/"),
     "no issuer": rs256(iss=None),
     "wrong audience": rs256(aud="another"),

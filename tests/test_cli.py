@@ -80,6 +80,26 @@ def test_an_agent_that_cannot_be_built_is_named_without_a_traceback(project: Pro
     assert three.startswith("error: agents.three.import: nowhere:agent")
 
 
+UNUSABLE = [
+    ("auth: {jwt: {issuer: a, audience: b, public_key: hunter2}}", "auth.jwt.public_key", "not a key for RS256"),
+    ("stores: {streams: 'redis://:hunter2@localhost:port'}", "stores.streams", "not a Redis URL"),
+    ("stores: {limits: 'redis://:hunter2@localhost:port'}", "stores.limits", "not a Redis URL"),
+]
+
+
+@pytest.mark.parametrize("command", ["serve", "check"])
+@pytest.mark.parametrize(("config", "key", "says"), UNUSABLE)
+def test_what_cannot_be_used_is_named_without_a_traceback(
+    project: Project, command: str, config: str, key: str, says: str
+) -> None:
+    project.write(f"{config}\n{CONFIG}")
+    done = project.run(command)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(f"error: {key}: {says}")
+    assert "Traceback" not in done.stderr
+    assert "hunter2" not in done.stderr
+
+
 def test_check_says_what_would_be_served(project: Project) -> None:
     project.write(
         f"auth: {{api_keys: [{KEY}]}}\n"

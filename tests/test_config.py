@@ -86,6 +86,10 @@ def test_proxies_are_addresses_and_networks() -> None:
     assert ServerSettings(trusted_proxies=proxies).trusted_proxies == proxies
 
 
+def test_a_network_of_proxies_is_read_without_the_bits_of_a_host() -> None:
+    assert ServerSettings(trusted_proxies=["10.0.0.1/8"]).trusted_proxies == ["10.0.0.0/8"]
+
+
 @pytest.mark.parametrize("root_path", ["", "/a", "/ai", "/ai/agents"])
 def test_a_root_path_is_empty_or_starts_with_one_slash(root_path: str) -> None:
     assert ServerSettings(root_path=root_path).root_path == root_path

@@ -27,10 +27,12 @@ def check(
     from gateway.configfile import load  # noqa: PLC0415
 
     settings = load(config)
-    from gateway.registry import SERVED, Registry  # noqa: PLC0415 - imports pydantic-ai
+    from gateway.app import create_app  # noqa: PLC0415 - imports pydantic-ai
+    from gateway.registry import SERVED  # noqa: PLC0415 - as above
 
     table = columns("", "")
-    for name, value in _summary(settings, Registry.build(settings)):
+    # The whole app, as `gateway serve` builds it: keys and stores that cannot be used are found here too.
+    for name, value in _summary(settings, create_app(settings).state.registry):
         table.add_row(name, value)
     found = findings(settings, SERVED)
     warnings = [finding for finding in found if finding.level == "warning"]
