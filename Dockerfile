@@ -13,7 +13,7 @@ RUN pip wheel --no-deps --no-build-isolation --no-index --wheel-dir /wheels . \
  && python -m compileall -q /opt/gateway/lib
 
 FROM python:3.13-slim
-RUN useradd --system --uid 10001 --home-dir /app gateway
+RUN useradd --system --uid 10001 --home-dir /app gateway && install -d -o gateway /data
 COPY --from=build /opt/gateway /opt/gateway
 WORKDIR /app
 # The demo agents and a config for them; mount your own folder over /app/config, agents beside the config file.
@@ -22,6 +22,7 @@ COPY agents config/agents
 ENV PATH=/opt/gateway/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER gateway
 EXPOSE 8000
+VOLUME /data
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
   CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen('http://127.0.0.1:' + os.environ.get('PORT', '8000') + '/healthz', timeout=2)"]
 CMD ["gateway", "serve", "--config", "config/gateway.yaml"]

@@ -37,7 +37,7 @@ schema: $(VENV)/dev.stamp  ## after a change to gateway/config.py
 
 lock: $(VENV)/dev.stamp  ## after a change to the dependencies in pyproject.toml
 	$(LOCK) --extra openai --group build -o requirements/run.txt
-	$(LOCK) --extra openai --extra redis --group dev -c requirements/run.txt -o requirements/dev.txt
+	$(LOCK) --extra openai --extra postgres --extra redis --group dev -c requirements/run.txt -o requirements/dev.txt
 
 clean:
 	rm -rf $(VENV) build dist tests/clients/node_modules .coverage* .pytest_cache .ruff_cache

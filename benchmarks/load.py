@@ -14,7 +14,7 @@ from uuid import uuid4
 from benchmarks.model import WORD
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from typing import Self
 
     from benchmarks.servers import Server
@@ -34,26 +34,32 @@ HEADERS = {
 }
 
 
-def ag_ui_body(prompt: str) -> dict[str, object]:
-    """What an AG-UI client sends."""
+def ag_ui_body(prompt: str, prior: int = 0, thread: str = "") -> dict[str, object]:
+    """What an AG-UI client sends, with as many messages ahead of the new one."""
+    past = [{"id": f"m{n}", "role": role, "content": WORD * 20} for n, role in _past(prior)]
     return {
-        "threadId": str(uuid4()),
+        "threadId": thread or str(uuid4()),
         "runId": str(uuid4()),
         "protocolVersion": "1.0",
         "state": {},
-        "messages": [{"id": str(uuid4()), "role": "user", "content": prompt}],
+        "messages": [*past, {"id": str(uuid4()), "role": "user", "content": prompt}],
         "tools": [],
         "context": [],
         "forwardedProps": {},
     }
 
 
-def _vercel_ai(prompt: str) -> dict[str, object]:
+def _vercel_ai(prompt: str, prior: int = 0, thread: str = "") -> dict[str, object]:
+    past = [{"id": f"m{n}", "role": role, "parts": [{"type": "text", "text": WORD * 20}]} for n, role in _past(prior)]
     message = {"id": str(uuid4()), "role": "user", "parts": [{"type": "text", "text": prompt}]}
-    return {"id": str(uuid4()), "messages": [message], "trigger": "submit-message"}
+    return {"id": thread or str(uuid4()), "messages": [*past, message], "trigger": "submit-message"}
 
 
-_BODIES: Mapping[Wire, Callable[[str], dict[str, object]]] = {"ag-ui": ag_ui_body, "vercel-ai": _vercel_ai}
+def _past(prior: int) -> Iterator[tuple[int, str]]:
+    return ((number, "assistant" if number % 2 else "user") for number in range(prior))
+
+
+_BODIES: Mapping[Wire, Callable[[str, int, str], dict[str, object]]] = {"ag-ui": ag_ui_body, "vercel-ai": _vercel_ai}
 _ENDS: Mapping[Wire, bytes] = {"ag-ui": b'"RUN_FINISHED"', "vercel-ai": b"[DONE]"}
 
 
@@ -71,15 +77,22 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self._connection.close()
 
-    def run(self, wire: Wire, deltas: int, pause: float = 0.0) -> None:
-        """Have the agent say `deltas` words. Raises `RuntimeError` for an answer that is not all of them."""
+    def run(self, wire: Wire, deltas: int, pause: float = 0.0, *, prior: int = 0, thread: str = "") -> list[float]:
+        """Have the agent say `deltas` words, behind so many `prior` messages. When each piece of the answer arrived.
+
+        Raises `RuntimeError` for an answer that is not all of them.
+        """
         if time.monotonic() - self._used > MAX_IDLE:
             self._connection.close()  # and opened again by the request
-        body = json.dumps(_BODIES[wire](f"{deltas} {pause}"))
+        body = json.dumps(_BODIES[wire](f"{deltas} {pause}", prior, thread))
         self._connection.request("POST", self._paths[wire], body, HEADERS)
         response = self._connection.getresponse()
-        answer = response.read()
+        answer, arrived = b"", list[float]()
+        while piece := response.read1():
+            answer += piece
+            arrived.append(time.perf_counter())
         self._used = time.monotonic()
         # Words are counted, not frames: a server may merge deltas.
         if response.status != http.client.OK or _ENDS[wire] not in answer or answer.count(WORD.encode()) < deltas:
             raise RuntimeError(f"{self._paths[wire]} answered {response.status}: {answer[-500:]!r}")
+        return arrived

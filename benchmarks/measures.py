@@ -40,10 +40,40 @@ class Effort:
     """Streams that are open at the same time."""
     frames: int
     """Frames through each stream log."""
+    long_rounds: int
+    """Rounds of runs on a long thread."""
+    long_runs: int
+    """Of those, in each round."""
+    threads: int
+    """Threads of one owner, to list a page of."""
 
 
-FULL = Effort(rounds=20, starts=9, seconds=75, waiting=1000, paced=300, runs=30, idle=1000, frames=50_000)
-QUICK = Effort(rounds=1, starts=1, seconds=5, waiting=300, paced=100, runs=10, idle=50, frames=2_000)
+FULL = Effort(
+    rounds=20,
+    starts=9,
+    seconds=75,
+    waiting=1000,
+    paced=300,
+    runs=30,
+    idle=1000,
+    frames=50_000,
+    long_rounds=10,
+    long_runs=5,
+    threads=100_000,
+)
+QUICK = Effort(
+    rounds=1,
+    starts=1,
+    seconds=5,
+    waiting=300,
+    paced=100,
+    runs=10,
+    idle=50,
+    frames=2_000,
+    long_rounds=1,
+    long_runs=1,
+    threads=1_000,
+)
 
 PAUSE = 0.001
 """Seconds: more than a delta costs, so that no two ever wait together."""

@@ -42,14 +42,21 @@ PLAIN = Kind("plain", ("-m", "benchmarks.plain"), {"ag-ui": "/ag-ui", "vercel-ai
 
 
 class Server:
-    """One process of a kind, from `exec` to a stop signal. It listens some time after it was made."""
+    """One process of a kind, from `exec` to a stop signal. It listens some time after it was made.
 
-    def __init__(self, kind: Kind) -> None:
+    Args:
+        kind: what to start.
+        threads: where the gateway keeps threads, as a URL.
+    """
+
+    def __init__(self, kind: Kind, threads: str = "memory://") -> None:
         self.kind = kind
         self.port = _free_port()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - open for as long as the process runs
         command = [sys.executable, *kind.command, str(self.port)]
-        self._process = subprocess.Popen(command, cwd=ROOT, env=_environment(), stdout=self._log, stderr=self._log)
+        self._process = subprocess.Popen(
+            command, cwd=ROOT, env={**_environment(), "BENCHMARK_THREADS": threads}, stdout=self._log, stderr=self._log
+        )
 
     def __enter__(self) -> Self:
         return self

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gateway.config import GatewayConfig
     from gateway.configfile import load
     from gateway.errors import ConfigError, GatewayError, RunError
+    from gateway.stores import open_store
     from gateway.surfaces.ag_ui import to_ag_ui
     from gateway.surfaces.vercel_ai import to_vercel_ai
 
@@ -28,6 +29,7 @@ __all__ = [
     "RunError",
     "create_app",
     "load",
+    "open_store",
     "to_ag_ui",
     "to_vercel_ai",
 ]
@@ -40,6 +42,7 @@ _MODULES = {
     "RunError": "gateway.errors",
     "create_app": "gateway.app",
     "load": "gateway.configfile",
+    "open_store": "gateway.stores",
     "to_ag_ui": "gateway.surfaces.ag_ui",
     "to_vercel_ai": "gateway.surfaces.vercel_ai",
 }

@@ -19,7 +19,8 @@ from gateway.limits import RateLimiter
 from gateway.manager import RunManager
 from gateway.middleware import AccessLog, AddressLimit, BodyLimit, PrincipalLimit, Problems, RequestId, TrustedHosts
 from gateway.registry import Registry
-from gateway.surfaces import ag_ui, agents, health, vercel_ai
+from gateway.retention import keep_sweeping
+from gateway.surfaces import ag_ui, agents, health, threads, vercel_ai
 from gateway.surfaces import runs as run_routes
 from gateway.surfaces.endpoint import Services
 
@@ -38,7 +39,7 @@ LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 REQUEST_HEADERS = ("authorization", "content-type", "x-api-key", "last-event-id", "traceparent", "idempotency-key")
 """Request headers that a page may send."""
 
-RESPONSE_HEADERS = ("x-run-id", "x-thread-id", "x-request-id", "retry-after", "ratelimit")
+RESPONSE_HEADERS = ("x-run-id", "x-thread-id", "x-request-id", "location", "retry-after", "ratelimit")
 """Response headers that a page may read."""
 
 
@@ -46,7 +47,7 @@ def create_app(config: GatewayConfig) -> Starlette:
     """Build every agent and wire the gateway together. Raises `ConfigError` with all agents that do not build."""
     registry = Registry.build(config)
     limiter = RateLimiter(config.limits, config.stores.limits)
-    runs = RunManager.from_config(config.stores, config.streams)
+    runs = RunManager.from_config(config.stores, config.streams, config.threads)
     services = Services(runs, config.server, limiter, config.cors.allow_origins)
     app = Starlette(
         routes=[
@@ -54,7 +55,7 @@ def create_app(config: GatewayConfig) -> Starlette:
             Mount("", routes=_routes(registry, services), middleware=_guards(config, limiter)),
         ],
         middleware=_observers(config.server),
-        lifespan=lambda _app: _lifespan(registry, runs),
+        lifespan=lambda _app: _lifespan(registry, runs, config.threads.keep_days),
     )
     app.state.registry = registry  # for `gateway check`, which says what would be served
     app.state.runs = runs  # for the server, which drains them before it closes its listeners
@@ -67,6 +68,7 @@ def _routes(registry: Registry, services: Services) -> list[BaseRoute]:
         *ag_ui.routes(registry, services),
         *vercel_ai.routes(registry, services),
         *run_routes.routes(services),
+        *threads.routes(services),
     ]
 
 
@@ -113,14 +115,18 @@ def _unauthenticated(conn: HTTPConnection, _error: AuthenticationError) -> Respo
 
 
 @asynccontextmanager
-async def _lifespan(registry: Registry, runs: RunManager) -> AsyncGenerator[None]:
+async def _lifespan(registry: Registry, runs: RunManager, keep_days: float | None) -> AsyncGenerator[None]:
     """Open the agents side by side, and wait for none: a server that hangs must not keep the others from serving."""
+    await runs.threads.store.open()
     runs.open()
     lifetimes = [entry.lifetime for entry in registry.entries.values()]
     for lifetime in lifetimes:
         lifetime.open()
+    sweeping = asyncio.create_task(keep_sweeping(runs.threads.store, runs, keep_days))
     try:
         yield
     finally:
+        sweeping.cancel()
         await runs.close()
+        await runs.threads.store.close()
         await asyncio.gather(*(lifetime.close() for lifetime in lifetimes))

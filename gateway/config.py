@@ -15,7 +15,7 @@ from pydantic import ConfigDict, Field, PrivateAttr, StringConstraints, model_va
 from pydantic_core import PydanticCustomError
 
 from gateway.access import ApiKeySettings, AuthSettings, CorsSettings, JwtSettings, LimitSettings
-from gateway.process import ServerSettings, StoreSettings, StreamSettings
+from gateway.process import ServerSettings, StoreSettings, StreamSettings, ThreadSettings
 from gateway.settings import PositiveInt, Seconds, Settings
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "StoreSettings",
     "StreamSettings",
     "Surface",
+    "ThreadSettings",
     "UsageLimitSettings",
 ]
 
@@ -124,6 +125,8 @@ class AgentSettings(Settings):
     """What a new turn does while a run goes on on its thread: fail with 409, stop that run, or wait for it."""
     max_queue: PositiveInt = 5
     """Turns that may wait on one thread, with `concurrency: enqueue`."""
+    history: Literal["server", "client"] = "server"
+    """Whose copy of a conversation counts. `client` stores nothing and believes whatever a client says was said."""
     capabilities: list[ImportString] = []
     """Import strings of pydantic-ai capabilities to add, such as a `ProcessEventStream` tap."""
 
@@ -149,6 +152,7 @@ class GatewayConfig(Settings):
     limits: list[LimitSettings] = []
     """Request rates; all rules apply."""
     stores: StoreSettings = StoreSettings()
+    threads: ThreadSettings = ThreadSettings()
     streams: StreamSettings = StreamSettings()
     agents: Annotated[dict[AgentId, AgentSettings], Field(min_length=1)]
     """The agents, by name."""

@@ -258,12 +258,35 @@ class StreamUnavailable(RunError):
     sentence = "The answer cannot be delivered right now: please try again."
 
 
-class TurnRejected(RunError):
+class StoreUnavailable(RunError):
+    """The conversation store cannot be reached: nothing was run, or what was said could not be stored."""
+
+    code = "store_unavailable"
+    status = 503
+    sentence = "The conversation cannot be loaded or saved right now: please try again."
+
+
+class TurnRejected(GatewayError):
     """An approval, a tool result or an edit that does not fit the stored thread."""
 
     code = "turn_rejected"
     status = 409
     sentence = "This does not fit the conversation any more: please reload it."
+
+
+class ApprovalExpired(TurnRejected):
+    """An approval that came later than `threads.approval_ttl` after it was asked for."""
+
+    code = "approval_expired"
+    sentence = "It is too late to approve this: please ask for it again."
+
+
+class ThreadExists(GatewayError):
+    """A thread of that id is there already."""
+
+    code = "thread_exists"
+    status = 409
+    sentence = "There is a conversation of that name already."
 
 
 class ThreadChanged(RunError):

@@ -9,14 +9,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from pydantic_ai.conversation_store import ConversationConflict
 from pydantic_ai.exceptions import (
     FallbackExceptionGroup,
     ModelAPIError,
     RunTimedOut,
     UnexpectedModelBehavior,
     UsageLimitExceeded,
-    UserError,
 )
 
 from gateway.errors import (
@@ -26,18 +24,18 @@ from gateway.errors import (
     RunInterrupted,
     RunLost,
     RunTimeout,
+    StoreUnavailable,
     StreamFull,
     StreamUnavailable,
     ThreadChanged,
-    TurnRejected,
     UsageLimit,
 )
 from gateway.telemetry import get_logger
 
 log = get_logger("gateway.runs")
 
-Report = Callable[[Exception, bool], RunError]
-"""`(exception, started)` -> the error to show. `started`: the agent had begun to answer."""
+Report = Callable[[Exception], RunError]
+"""An exception -> the error to show."""
 
 _KINDS: tuple[tuple[type[Exception], type[RunError]], ...] = (
     (RunTimedOut, RunTimeout),
@@ -48,33 +46,24 @@ _KINDS: tuple[tuple[type[Exception], type[RunError]], ...] = (
 )
 
 
-FROM_OUTSIDE = (RunInterrupted, RunLost, StreamFull, StreamUnavailable)
+FROM_OUTSIDE = (RunInterrupted, RunLost, StreamFull, StreamUnavailable, ThreadChanged)
 """Failures that are the gateway's own word: a traceback of them would show the gateway."""
 
-EXPECTED = (*FROM_OUTSIDE, TurnRejected, ThreadChanged, UsageLimit, RunTimeout)
+EXPECTED = (*FROM_OUTSIDE, StoreUnavailable, UsageLimit, RunTimeout)
 """Failures that say nothing about the agent's code."""
 
 
-def classify(error: Exception, *, started: bool) -> type[RunError]:
-    """The class of a failure.
-
-    pydantic-ai says with one exception, `UserError`, that an approval or an edit does not fit the stored conversation
-    (before the agent starts), that the conversation changed meanwhile (its cause is a `ConversationConflict`), and that
-    the agent's author made a mistake (later).
-    """
-    if isinstance(error, UserError) and isinstance(error.__cause__, ConversationConflict):
-        return ThreadChanged
-    if isinstance(error, UserError) and not started:
-        return TurnRejected
+def classify(error: Exception) -> type[RunError]:
+    """The class of a failure."""
     return next((kind for raised, kind in _KINDS if isinstance(error, raised)), RunError)
 
 
 def reporter(run_id: str, agent_id: str) -> Report:
     """A function that logs the failures of one run and says what to show for them."""
 
-    def report(error: Exception, started: bool) -> RunError:
+    def report(error: Exception) -> RunError:
         # An agent's author may raise a RunError: its sentence was written to be shown.
-        failure = error if isinstance(error, RunError) else classify(error, started=started)()
+        failure = error if isinstance(error, RunError) else classify(error)()
         expected = isinstance(failure, EXPECTED)
         cause = None if isinstance(failure, FROM_OUTSIDE) else error
         level = logging.WARNING if expected else logging.ERROR

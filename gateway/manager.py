@@ -11,7 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any
 
+from gateway.answers import ids_of
 from gateway.calls import MAX_THREADS
+from gateway.config import ThreadSettings
 from gateway.coordination import CANCEL, Coordination, open_coordination
 from gateway.errors import (
     NOT_A_REDIS_URL,
@@ -19,17 +21,19 @@ from gateway.errors import (
     ConfigError,
     ConfigProblem,
     Draining,
+    GatewayError,
     NotFound,
     RunConflict,
     RunInterrupted,
     StreamExpired,
 )
 from gateway.ids import new_id
-from gateway.runs import Run, thread_key
+from gateway.locks import INTERRUPT_TIMEOUT, QUEUE_TIMEOUT, ThreadLocks, thread_key
+from gateway.orphans import Orphans
+from gateway.runs import Run
 from gateway.stores import Store, open_store
-from gateway.stores.fenced import FencedStore
-from gateway.streams import StreamLog, open_streams
-from gateway.telemetry import get_logger
+from gateway.streams import RUNNING, StreamLog, open_streams
+from gateway.threads import Threads
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -38,23 +42,12 @@ if TYPE_CHECKING:
     from gateway.config import StoreSettings, StreamSettings
     from gateway.coordination import Lease
     from gateway.runs import RunRequest
-    from gateway.streams import Batch, StreamInfo
+    from gateway.streams import Batch, StreamInfo, StreamWriter
 
     Convert = Callable[[bytes], bytes | None] | None
 
-log = get_logger("gateway.runs")
-
-FIRST_READER = 5.0
-"""Seconds until a run that nobody reads is treated like one whose last reader has gone."""
-
-QUEUE_TIMEOUT = 60.0
-"""Seconds that a turn waits for the run before it (`concurrency: enqueue`)."""
-
-INTERRUPT_TIMEOUT = 10.0
-"""Seconds that a stopped run has to let go of its thread (`concurrency: interrupt`)."""
-
-WATCH_INTERVAL = 2.0
-"""Seconds between two looks at whether a run still has a reader in another process."""
+PATIENCE = (0.02, 0.1, 0.3)
+"""Seconds between looks at whether the run in the way is taking the same answers."""
 
 JOIN_TIMEOUT = QUEUE_TIMEOUT + INTERRUPT_TIMEOUT
 """Seconds until a repeated request gives up on a first one that has not started its run."""
@@ -63,19 +56,27 @@ JOIN_TIMEOUT = QUEUE_TIMEOUT + INTERRUPT_TIMEOUT
 class RunManager:
     """The runs of one process, and the way to all others."""
 
-    def __init__(self, store: Store, streams: StreamLog, coordination: Coordination, keep: float) -> None:
+    def __init__(self, threads: Threads, streams: StreamLog, coordination: Coordination, keep: float) -> None:
+        self.threads = threads
         self.streams = streams
+        self.locks = ThreadLocks(coordination)
         self.draining = False
-        self._store = store
         self._coordination = coordination
         self._keep = keep
+        self._orphans = Orphans(streams, self._spawn)
         self._runs: dict[str, Run] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._threads = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="sync call")
 
     @classmethod
-    def from_config(cls, stores: StoreSettings, settings: StreamSettings, store: Store | None = None) -> RunManager:
-        """What `stores:` and `streams:` say. Raises `ConfigError` for a store that cannot be used here."""
+    def from_config(
+        cls,
+        stores: StoreSettings,
+        settings: StreamSettings,
+        threads: ThreadSettings | None = None,
+        store: Store | None = None,
+    ) -> RunManager:
+        """What `stores:`, `streams:` and `threads:` say. Raises `ConfigError` for a store that cannot be used here."""
         try:
             streams, coordination = open_streams(stores, settings), open_coordination(stores, settings)
         except ImportError:
@@ -83,7 +84,9 @@ class RunManager:
         except ValueError:
             message = NOT_A_REDIS_URL
         else:
-            return cls(store or open_store(stores.conversations), streams, coordination, settings.keep)
+            ttl = (threads or ThreadSettings()).approval_ttl
+            kept = Threads(store or open_store(stores.conversations), ttl)
+            return cls(kept, streams, coordination, settings.keep)
         raise ConfigError([ConfigProblem(message, key="stores.streams")])
 
     @property
@@ -102,22 +105,28 @@ class RunManager:
             Draining: this process is being stopped.
             RunConflict: a run goes on on the thread, and the agent's policy does not let this one wait or take over.
             MalformedBody: see `Run.prepare`.
+            TurnRejected, ApprovalExpired, ThreadChanged, StoreUnavailable: see `Threads.open`.
             AgentUnready: the agent's toolsets do not open.
         """
         if self.draining:
             raise Draining(headers={"Retry-After": "1"})
         await request.entry.lifetime.ready()
+        if answered := await self._answered(request):
+            return answered
         run_id = new_id()
         if not request.repeat_key:
             return await self._start(request, run_id)
         name, seconds = request.repeat_name, request.entry.timeout + self._keep  # frames are kept from the run's end on
         if (known := await self._coordination.remember(name, run_id, seconds)) != run_id:
             return await self._join(known, name, seconds)
+        started = ""
         try:
-            return await self._start(request, run_id)
-        except BaseException:
-            await self._coordination.forget(name, run_id)  # it may be tried again
-            raise
+            info = await self._start(request, run_id)
+            started = info.run_id
+            return info
+        finally:
+            if started != run_id:
+                await self._coordination.forget(name, run_id)  # it may be tried again
 
     async def read(self, run_id: str, after: int = 0, convert: Convert = None) -> AsyncGenerator[bytes]:
         """The run's frames with their numbers, as server-sent events, until the run has ended.
@@ -135,7 +144,7 @@ class RunManager:
         finally:
             if run:
                 run.readers -= 1
-                self._left(run)
+                self._orphans.left(run)
 
     async def find(self, run_id: str, principal: Principal) -> tuple[StreamInfo, str]:
         """The principal's run and its ending. Raises `NotFound` (for a foreign one too) or `StreamExpired`."""
@@ -154,9 +163,13 @@ class RunManager:
         info = await self.streams.find(principal.scope, thread_id)
         return info if info and (info.agent, info.surface) == (agent, surface) else None
 
+    async def find_on_thread(self, scope: str, thread_id: str) -> StreamInfo | None:
+        """The run that goes on on a thread."""
+        return await self.streams.find(scope, thread_id)
+
     async def cancel(self, info: StreamInfo) -> bool:
         """Stop a run, wherever it is. Whether there was something to stop."""
-        return await self._coordination.signal(thread_key(info), info.run_id, CANCEL)
+        return await self._coordination.signal(thread_key(info.scope, info.thread_id), info.run_id, CANCEL)
 
     async def drained(self, seconds: float) -> None:
         """Take no more turns, give the running ones that long, and end the rest. For the server's drain."""
@@ -183,55 +196,81 @@ class RunManager:
         while self._tasks:
             await asyncio.wait(self._tasks)
 
+    async def _answered(self, request: RunRequest) -> StreamInfo | None:
+        """The run that took the same answers before, if its frames can still be read."""
+        if request.entry.history == "client":
+            return None
+        scope = request.principal.scope
+        run_id = await self.threads.answered_run(scope, request.turn)
+        if not run_id:
+            return None
+        try:
+            info, ending = await self.streams.info(run_id)
+        except (NotFound, StreamExpired):
+            return None
+        if not request.principal.may_use(info.agent):
+            return None
+        if info.surface == request.wire.surface:
+            return info
+        if ending == RUNNING:
+            raise RunConflict(headers={"x-run-id": run_id, "Retry-After": "1"}, members={"run_id": run_id})
+        return None
+
+    async def _answered_meanwhile(self, request: RunRequest) -> StreamInfo | None:
+        """The run that is just taking the same answers: a button was pressed twice."""
+        for wait in PATIENCE:
+            await asyncio.sleep(wait)
+            if taking := await self._answered(request):
+                return taking
+        return None
+
     async def _start(self, request: RunRequest, run_id: str) -> StreamInfo:
         info = request.info(run_id)
-        lease = await self._lock(request, info)
+        key = thread_key(info.scope, info.thread_id)
+        lease = await self._coordination.acquire(key, run_id)
+        if lease is None:
+            # Before anything is refused or stopped: the run in the way may be the one that is asked for.
+            only_answers = ids_of(request.turn.answers) and not request.turn.messages
+            if only_answers and (taking := await self._answered_meanwhile(request)):
+                return taking
+            lease = await self.locks.lock(key, run_id, request.entry)
         try:
-            run = Run(request, info, lease, self._threads)
-            run.prepare(FencedStore(self._store.view(info.scope), lease, self._coordination), await request.deps())
-            writer = await self.streams.open(info, lease)
+            run, writer = await self._prepare(request, info, lease)
         except BaseException:
             await self._coordination.release(lease)
             raise
         self._runs[run_id] = run
         self._spawn(self._run(run, run.execute(writer)))
-        # The client may be gone before its response begins to read.
-        asyncio.get_running_loop().call_later(FIRST_READER, self._left, run)
+        self._orphans.began(run)
         return info
+
+    async def _prepare(self, request: RunRequest, info: StreamInfo, lease: Lease) -> tuple[Run, StreamWriter]:
+        if self.draining:  # since this turn began to wait
+            raise Draining(headers={"Retry-After": "1"})
+        opened = None
+        if request.entry.history == "server":
+            opened = await self.threads.open(request.turn, info, lease, request.principal.may_use)
+        run = Run(request, info, lease, self._threads, opened)
+        run.prepare(await request.deps())
+        writer = await self.streams.open(info, lease)
+        try:
+            if opened:
+                await opened.begin()
+        except BaseException as error:
+            # Last, so that no approval is taken by a run that cannot begin.
+            code = error.code if isinstance(error, GatewayError) else GatewayError.code
+            await writer.close(code, info.lost)
+            raise
+        return run, writer
 
     async def _run(self, run: Run, execution: Any) -> None:
         try:
             await execution
         finally:
+            run.ended = True
             del self._runs[run.info.run_id]
             # Only now: the thread is locked for as long as anything of the run may still touch the world.
             await self._coordination.release(run.lease)
-
-    async def _lock(self, request: RunRequest, info: StreamInfo) -> Lease:
-        key, entry = thread_key(info), request.entry
-        match entry.concurrency:
-            case "reject":
-                lease = await self._coordination.acquire(key, info.run_id)
-            case "enqueue":
-                acquire = self._coordination.acquire
-                lease = await acquire(key, info.run_id, queue=entry.max_queue, timeout=QUEUE_TIMEOUT)
-            case "interrupt":
-                lease = await self._take_over(key, info.run_id)
-        if lease is None:
-            running = await self._coordination.holder(key) or ""
-            raise RunConflict(headers={"x-run-id": running, "Retry-After": "1"}, members={"run_id": running})
-        if self.draining:  # since this turn began to wait
-            await self._coordination.release(lease)
-            raise Draining(headers={"Retry-After": "1"})
-        return lease
-
-    async def _take_over(self, key: str, run_id: str) -> Lease | None:
-        lease = await self._coordination.acquire(key, run_id)
-        if lease is None:
-            if running := await self._coordination.holder(key):
-                await self._coordination.signal(key, running, CANCEL)
-            lease = await self._coordination.acquire(key, run_id, queue=1, timeout=INTERRUPT_TIMEOUT)
-        return lease
 
     async def _join(self, run_id: str, name: str, seconds: float) -> StreamInfo:
         """The run of a request that came before; it may still be waiting for its thread."""
@@ -247,31 +286,6 @@ class RunManager:
                     else:
                         return info
         raise RunConflict
-
-    def _left(self, run: Run) -> None:
-        """A reader has gone: was it the last, the agent's policy says what its run does."""
-        if run.readers or run.info.run_id not in self._runs:
-            return
-        policy = run.request.entry.on_disconnect.for_surface(run.request.wire.surface)
-        self._watch(run, 0.0 if policy == "cancel" else run.request.entry.orphan_timeout)
-
-    def _watch(self, run: Run, seconds: float) -> None:
-        """Look in that time whether the run is an orphan, and not before: a reader that came back starts it anew."""
-        if run.orphaned:
-            run.orphaned.cancel()
-        loop, stop = asyncio.get_running_loop(), self._stop_orphan
-        run.orphaned = loop.call_later(seconds, lambda: self._spawn(stop(run, seconds)))
-
-    async def _stop_orphan(self, run: Run, seconds: float) -> None:
-        watched = await self.streams.watched(run.info.run_id)
-        if run.readers or run.info.run_id not in self._runs:
-            return
-        if watched:
-            # By a reader in another process: nobody tells this one when it goes.
-            self._watch(run, max(seconds, WATCH_INTERVAL))
-            return
-        log.info("run_orphaned", run_id=run.info.run_id, agent=run.request.entry.id)
-        run.stop()
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -72,7 +72,7 @@ class StoreSettings(Settings):
     """Where things are kept, by URL."""
 
     conversations: str = "memory://"
-    """Stored threads. `memory://`."""
+    """Stored threads. `memory://`, `sqlite:///file.db` or `postgresql://user:password@host/name`."""
     streams: str = "memory://"
     """Frames of running and recent runs, and the locks of threads. `memory://` or `redis://host:port/db`."""
     limits: str = "memory://"
@@ -80,8 +80,8 @@ class StoreSettings(Settings):
 
     @field_validator("conversations")
     @classmethod
-    def _memory_only(cls, value: str) -> str:
-        return _known_scheme(value, {"memory"})
+    def _databases_too(cls, value: str) -> str:
+        return _known_scheme(value, {"memory", "sqlite", "postgresql"})
 
     @field_validator("limits", "streams")
     @classmethod
@@ -101,6 +101,15 @@ def _known_scheme(url: str, known: set[str]) -> str:
         msg = f"not a store that this version has here: use {choices}"
         raise ValueError(msg)
     return url
+
+
+class ThreadSettings(Settings):
+    """Stored conversations."""
+
+    keep_days: Annotated[float, Field(gt=0)] | None = None
+    """Days after its last turn that a thread is deleted; kept for ever when left out."""
+    approval_ttl: Seconds = 86_400.0
+    """Seconds that a tool call which waits for a person can be approved; afterwards it can only be declined."""
 
 
 class StreamSettings(Settings):

@@ -52,6 +52,8 @@ class AgentEntry:
     """Seconds that a run continues without a reader."""
     concurrency: Literal["reject", "interrupt", "enqueue"] = "reject"
     max_queue: int = AgentSettings.model_fields["max_queue"].default
+    history: Literal["server", "client"] = "server"
+    """Whose copy of a conversation counts."""
     make_deps: Callable[[Principal], Any] | None = None
     """`(principal) -> deps`, sync or async; called for each run."""
     capabilities: tuple[AbstractCapability[Any], ...] = ()
@@ -131,6 +133,7 @@ class _Builder:
             orphan_timeout=settings.orphan_timeout,
             concurrency=settings.concurrency,
             max_queue=settings.max_queue,
+            history=settings.history,
             usage_limits=_usage_limits(settings.usage_limits),
             make_deps=make_deps,
             capabilities=tuple(capabilities),

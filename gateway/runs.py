@@ -10,30 +10,33 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import ValidationError
-from pydantic_ai import Agent, CancellationToken
+from pydantic_ai import Agent, CancellationToken, capture_run_messages
 from pydantic_ai.exceptions import RunCancelled, RunTimedOut, UserError
 
 from gateway.calls import Calls
 from gateway.coordination import CANCEL, LOST
 from gateway.errors import MalformedBody, RunError, RunLost, StreamFull, StreamUnavailable
 from gateway.failures import reporter
+from gateway.history import CANCELLED, FINISHED
+from gateway.storing import Storing, ending_of
 from gateway.streams import StreamInfo
 from gateway.telemetry import get_logger
-from gateway.wires import History, first_problem
+from gateway.wires import Opening, first_problem
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
     from concurrent.futures import Executor
 
-    from pydantic_ai.conversation_store import ConversationStore
+    from pydantic_ai.messages import ModelMessage
 
     from gateway.auth import Principal
     from gateway.coordination import Lease
+    from gateway.openturn import OpenTurn
     from gateway.registry import AgentEntry
     from gateway.streams import StreamWriter
     from gateway.wires import Turn, Wire
@@ -44,7 +47,8 @@ log = get_logger("gateway.runs")
 GRACE = 0.5
 """Seconds that a stopped agent has to come to an end by itself, before its readers get the closing frames."""
 
-FINISHED, CANCELLED = "finished", "cancelled"
+STORE_TIME = 1.0
+"""Seconds to store a run that was ended from outside, before its readers get the closing frames all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +89,6 @@ class RunRequest:
         return await deps if inspect.isawaitable(deps) else deps
 
 
-def thread_key(info: StreamInfo) -> str:
-    """The key of the lease on a run's thread: one for each owner and thread, whatever the agent and the surface."""
-    return f"thread/{info.scope}/{info.thread_id}"
-
-
 class Run:
     """One execution of an agent on a thread, under a lease.
 
@@ -97,18 +96,26 @@ class Run:
         MalformedBody: the turn is well formed, but not for this agent: state of another shape, say.
     """
 
-    def __init__(self, request: RunRequest, info: StreamInfo, lease: Lease, threads: Executor) -> None:
+    def __init__(
+        self, request: RunRequest, info: StreamInfo, lease: Lease, threads: Executor, opened: OpenTurn | None = None
+    ) -> None:
         self.request = request
         self.info = info
         self.lease = lease
+        self._opened = opened
+        """The turn on the stored thread; none when the client keeps the history."""
         self.readers = 0
         """Responses in this process that follow the run."""
         self.orphaned: asyncio.TimerHandle | None = None
         """When it is looked whether there is still none."""
+        self.ended = False
+        """Nothing of it runs any more, abandoned calls included."""
         self._token = CancellationToken()
         self._calls = Calls(threads)
         self._failure: RunError | None = None
         self._log_failure = reporter(info.run_id, info.agent)
+        self._messages: list[ModelMessage] = []
+        """The run's own list of its messages, for the case that it does not come to an end by itself."""
         self._over = False
         """The terminal frame is written or being written; what the agent still says is dropped."""
         self._writer: StreamWriter | None = None
@@ -116,14 +123,23 @@ class Run:
         self._timers: list[asyncio.TimerHandle] = []
         lease.on_signal = self._hear
 
-    def prepare(self, store: ConversationStore, deps: Any) -> None:
+    def prepare(self, deps: Any) -> None:
         """Make ready what can be refused. Raises `MalformedBody`."""
-        history = History(store, self.info.scope)
-        request, entry = self.request, self.request.entry
-        adapter = request.wire.adapter(entry.agent, request.turn, history, self._report)
+        request, entry, opened = self.request, self.request.entry, self._opened
+        opening = opened.opening if opened else Opening()
+        adapter = request.wire.adapter(entry.agent, request.turn, opening, self._report)
         self._stream = cast("Endable", adapter.build_event_stream())  # as every wire's is
+        events = opened.events if opened else None
+        # Without a run of the agent there is nothing new to store.
+        self._storing = Storing(self.info, None if events else opened, request.wire.protocol, self._stream, deps)
+        if events:
+            self._events = events
+            return
         try:
             self._events: AsyncIterator[Any] = adapter.run_stream_native(
+                message_history=opened.history() if opened else None,
+                deferred_tool_results=opened.answers if opened else None,
+                run_id=self.info.run_id,
                 deps=deps,
                 cancellation_token=self._token,
                 timeout=entry.timeout,
@@ -145,7 +161,7 @@ class Run:
             self.stop()
         log.info("run_started", run_id=self.info.run_id, agent=self.info.agent, surface=self.info.surface)
         try:
-            with Agent.using_thread_executor(self._calls):
+            with Agent.using_thread_executor(self._calls), capture_run_messages() as self._messages:
                 await self._pump(writer)
             if running := self._calls.running:
                 log.warning("run_abandoned_calls", run_id=self.info.run_id, agent=self.info.agent, calls=running)
@@ -172,10 +188,15 @@ class Run:
 
     async def _pump(self, writer: StreamWriter) -> None:
         encode, append = self._stream.encode_event, writer.append
+        storing = self._storing
         try:
-            stream = cast("AsyncGenerator[Any]", self._stream.transform_stream(self._events))
-            async with aclosing(stream) as events:
+            stream = self._stream.transform_stream(
+                self._events, on_complete=storing.finished, on_cancel=storing.cancelled
+            )
+            async with aclosing(cast("AsyncGenerator[Any]", stream)) as events:
                 async for event in events:
+                    if self._failure and not storing.done:
+                        await storing.failed(self._failure.code, self._messages)
                     if not self._over:
                         append(encode(event).encode())
         except StreamFull as error:
@@ -185,23 +206,30 @@ class Run:
             self.end(RuntimeError("cancelled from within"))
         except Exception as error:  # noqa: BLE001 - reported, and told to the readers
             if not self._over:
-                await self._close(writer, self.request.wire.last_words(self._report(error, True)))  # noqa: FBT003 - see Report
+                failure = self._report(error)
+                await storing.failed(failure.code, self._messages)
+                await self._close(writer, self.request.wire.last_words(failure))
         if not self._over:
             await self._close(writer)
 
     async def _end(self, writer: StreamWriter, error: Exception) -> None:
         """Close what is open and say how it ended, beside a pump that is stuck."""
+        # One that was stopped or timed out has had its time.
+        patience = 0.0 if isinstance(error, RunCancelled) else GRACE
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience + STORE_TIME):
+                await self._storing.ended(ending_of(error), self._messages, patience)
         try:
             frames = [self._stream.encode_event(event).encode() async for event in self._stream.end(error)]
         except Exception as trouble:  # noqa: BLE001 - reported, and told to the readers
-            frames = [self.request.wire.last_words(self._report(trouble, True))]  # noqa: FBT003 - see Report
+            frames = [self.request.wire.last_words(self._report(trouble))]
         *closing, last = frames
         try:
             for frame in closing:
                 writer.append(frame)
         except StreamFull as full:
             # One of them may be the word on how it ended: that must fit into the last one.
-            last = self.request.wire.last_words(self._failure or self._report(full, True))  # noqa: FBT003 - see Report
+            last = self.request.wire.last_words(self._failure or self._report(full))
         await self._close(writer, last)
         # A tool in a thread of its own cannot be stopped, and an async one need not give way.
         log.warning("run_ended_from_outside", run_id=self.info.run_id, agent=self.info.agent)
@@ -222,6 +250,6 @@ class Run:
     def _end_later(self, seconds: float, error: Exception) -> None:
         self._timers.append(asyncio.get_running_loop().call_later(seconds, self.end, error))
 
-    def _report(self, error: Exception, started: bool) -> RunError:
-        self._failure = self._log_failure(error, started)
+    def _report(self, error: Exception) -> RunError:
+        self._failure = self._log_failure(error)
         return self._failure

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pydantic_ai import Agent, DeferredToolRequests, ExternalToolset
+from pydantic_ai import Agent, DeferredToolRequests, ExternalToolset, ModelRetry
 from pydantic_ai.messages import TextPart, ToolReturnPart, UserPromptPart
-from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
+from pydantic_ai.models.function import AgentInfo, DeltaThinkingPart, DeltaToolCall, FunctionModel
 from pydantic_ai.models.test import TestModel
 from pydantic_ai.tools import ToolDefinition
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pydantic_ai.messages import ModelMessage
 
-    Stream = AsyncIterator[str | dict[int, DeltaToolCall]]
+    Stream = AsyncIterator[str | dict[int, DeltaToolCall] | dict[int, DeltaThinkingPart]]
 
 
 def _transcript(messages: list[ModelMessage]) -> str:
@@ -38,7 +38,11 @@ async def _asks(messages: list[ModelMessage], _info: AgentInfo) -> Stream:
         yield f"You picked {last.model_response_str()}."
     else:
         yield "Which one?"
-        yield {0: DeltaToolCall("pick_color", json.dumps({"colors": ["red", "blue"]}), tool_call_id="pick-1")}
+        yield {
+            0: DeltaToolCall(
+                "pick_color", json.dumps({"colors": ["red", "blue"]}), tool_call_id=f"pick-{len(messages)}"
+            )
+        }
 
 
 async def _fails_once(messages: list[ModelMessage], _info: AgentInfo) -> AsyncIterator[str]:
@@ -75,3 +79,34 @@ def pay(amount: int) -> str:
     """Pays."""
     paid.append(amount)
     return f"paid {amount}"
+
+
+async def _is_busy(messages: list[ModelMessage], _info: AgentInfo) -> Stream:
+    results = sum(isinstance(part, ToolReturnPart) for part in messages[-1].parts)
+    number = len(messages)
+    if not results:
+        yield {0: DeltaThinkingPart(content="Well. ")}
+        yield "First, "
+        yield {1: DeltaToolCall("fails", '{"n": 1}', tool_call_id=f"a{number}")}
+        yield {2: DeltaToolCall("works", None, tool_call_id=f"b{number}")}
+    elif results == len("ab"):
+        yield {0: DeltaToolCall("works", "{}", tool_call_id=f"c{number}")}
+    else:
+        yield {0: DeltaThinkingPart(content="Hm. ")}
+        yield "last."
+
+
+busy = Agent(FunctionModel(stream_function=_is_busy), name="busy")
+"""Thinks, speaks and calls tools, several at once and several times; one of them wants another try."""
+
+
+@busy.tool_plain
+def fails(n: int) -> str:
+    """Wants another try."""
+    raise ModelRetry(f"not {n}")
+
+
+@busy.tool_plain
+def works() -> dict[str, Any]:
+    """Works."""
+    return {"kind": "x", "list": [1, None]}

@@ -131,6 +131,18 @@ class Conversation(Protocol):
         """Give the result of a tool that runs in the browser."""
         ...
 
+    def regenerate(self, message: str | None = None) -> Answer:
+        """Have the answer to a message of the user again; to the last one unless its id is given."""
+        ...
+
+    def edit(self, message: str, text: str) -> Answer:
+        """Say something else in place of a message of the user."""
+        ...
+
+    def held(self) -> Json:
+        """What the client has: `messages` and more."""
+        ...
+
 
 @dataclass(frozen=True)
 class Opening:
@@ -185,12 +197,37 @@ class AgUi:
         message = {"id": str(uuid.uuid4()), "role": "tool", "toolCallId": call.id, "content": output}
         return self.run(add=[message])
 
-    def run(self, *, add: Sequence[Json] = (), resume: Sequence[Json] = ()) -> Answer:
-        """`runAgent`, with `add` appended to the messages."""
+    def regenerate(self, message: str | None = None) -> Answer:
+        """There is no such method: a front end shortens the list and runs again."""
+        *before, asked = self._up_to(message)
+        return self.run(replace=before, add=[asked])
+
+    def edit(self, message: str, text: str) -> Answer:
+        *before, asked = self._up_to(message)
+        return self.run(replace=before, add=[{**asked, "content": text}])
+
+    def held(self) -> Json:
+        return self._node.call("held", key=self._key)
+
+    def follow(self, url: str) -> Json:
+        """Read the frames at `url` as those of a run of its own, and tell what the client has then."""
+        return self._node.call("follow", key=self._key, url=url)
+
+    def _up_to(self, message: str | None) -> list[Json]:
+        """The messages up to that one of the user, or to the last one."""
+        messages: list[Json] = self.held()["messages"]
+        wanted = [at for at, each in enumerate(messages) if each["role"] == "user" and message in (None, each["id"])]
+        return messages[: wanted[-1] + 1]
+
+    def run(
+        self, *, add: Sequence[Json] = (), resume: Sequence[Json] = (), replace: Sequence[Json] | None = None
+    ) -> Answer:
+        """`runAgent`, with `add` appended to the messages, or to `replace` in their place."""
         parameters: Json = {"tools": list(self._opening.tools)}
         if resume:
             parameters["resume"] = list(resume)
-        replace: list[Json] | None = [] if self._opening.last_only else None
+        if self._opening.last_only:
+            replace = []
         raw = self._node.call("run", key=self._key, add=list(add), replace=replace, parameters=parameters)
         wire = "".join(exchange["text"] for exchange in raw["exchanges"])
         status: int = raw["exchanges"][-1]["status"]
@@ -248,14 +285,32 @@ class AiSdk:
 
     def decide(self, decisions: Mapping[str, bool], *, reason: str | None = None, edited: Json | None = None) -> Answer:
         assert edited is None, "the AI SDK has no way to send edited arguments"
+        more = {} if reason is None else {"reason": reason}
         *_, answer = [
-            self.call("addToolApprovalResponse", {"id": key, "approved": approved, "reason": reason})
+            self.call("addToolApprovalResponse", {"id": key, "approved": approved, **more})
             for key, approved in decisions.items()
         ]
         return answer
 
     def give(self, call: ToolUse, output: Any) -> Answer:
         return self.call("addToolOutput", {"tool": call.name, "toolCallId": call.id, "output": output})
+
+    def regenerate(self, message: str | None = None) -> Answer:
+        return self.call("regenerate", {"messageId": message} if message else {})
+
+    def edit(self, message: str, text: str) -> Answer:
+        return self.ask(text, edit=message)
+
+    def held(self) -> Json:
+        return self._node.call("held", key=self._key)
+
+    def resume(self) -> None:
+        """Begin to read the run that goes on on the thread."""
+        self._node.call("resume", key=self._key)
+
+    def rest(self) -> Json:
+        """How things stand when nothing is under way any more."""
+        return self._node.call("rest", key=self._key)
 
     def call(self, method: str, argument: Json | None = None) -> Answer:
         """A method of the chat, and all that it set off."""
@@ -301,7 +356,15 @@ def _ag_ui_tools(messages: Sequence[Json]) -> Iterator[ToolUse]:
     results = {message["toolCallId"]: message["content"] for message in messages if message["role"] == "tool"}
     for call in (call for message in messages for call in message.get("toolCalls", ())):
         function = call["function"]
-        yield ToolUse(call["id"], function["name"], json.loads(function["arguments"] or "{}"), results.get(call["id"]))
+        yield ToolUse(call["id"], function["name"], _arguments(function["arguments"]), results.get(call["id"]))
+
+
+def _arguments(written: str) -> Any:
+    """A call that was stopped half-way has the beginning of its arguments."""
+    try:
+        return json.loads(written or "{}")
+    except ValueError:
+        return written
 
 
 def _ai_tool(part: Json) -> ToolUse:

@@ -19,6 +19,8 @@ debian() {
 }
 
 command -v redis-server >/dev/null || debian redis-server || missing "redis-server (limits on Redis are not tested)"
+command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || debian postgresql ||
+    missing "PostgreSQL (threads in it are not tested)"
 command -v npm >/dev/null || debian nodejs npm || missing "Node.js with npm (the real npm clients are not tested)"
 
 if command -v npm >/dev/null; then

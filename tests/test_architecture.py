@@ -28,14 +28,20 @@ ORDER = [
     "interpolation yamldoc configerrors",
     "configfile",
     "telemetry sse",
-    "failures",
+    "failures history",
     "wires",
     "lifetime redisconn",
     "auth stores limits coordination streams",
     "registry",
-    "middleware capabilities calls",
+    "middleware capabilities calls locks state answers replay",
+    "turns",
+    "openturn",
+    "threads",
+    "storing",
     "runs",
+    "orphans",
     "manager",
+    "retention",
     "surfaces",
     "app",
     "server workers",
@@ -47,7 +53,7 @@ ORDER = [
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names.split()}
 MAY_READ_THE_ENVIRONMENT = {"configfile", "cli"}
 MAX_LINES = 300
-LONGER = {"errors.py": 350}  # every error, with its sentence for the user, stands in one file
+LONGER = {"errors.py": 400}  # every error, with its sentence for the user, stands in one file
 
 
 def files() -> dict[str, tuple[str, Path, ast.Module]]:
@@ -171,6 +177,7 @@ def test_the_public_names_are_these() -> None:
         "RunError",
         "create_app",
         "load",
+        "open_store",
         "to_ag_ui",
         "to_vercel_ai",
     ]

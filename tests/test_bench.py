@@ -11,7 +11,19 @@ ROWS = [
     f"{wire}: {measure}"
     for measure in ("CPU per delta, deltas waiting", "CPU per delta, 1 ms apart", "fixed CPU per run")
     for wire in ("ag-ui", "vercel-ai")
-] + ["start to first answer, CPU", "start to first answer, wall"]
+] + [
+    "ag-ui: CPU per run, 1000 prior messages",
+    "vercel-ai: CPU per run, 1000 prior messages",
+    "start to first answer, CPU",
+    "start to first answer, wall",
+]
+LINES = [
+    "gateway: p99 of the pauses",
+    "plain: p99 of the pauses",
+    "append of a turn",
+    "list of 50 among",
+    "load of 1000",
+]
 
 
 def test_the_benchmark_prints_a_figure_for_every_measure() -> None:
@@ -23,3 +35,4 @@ def test_the_benchmark_prints_a_figure_for_every_measure() -> None:
         rf"^(\S.*\S) +{NUMBER} +{NUMBER} (?:us|ms|s) +{NUMBER} +{NUMBER} +{NUMBER} +\d+$", done.stdout, re.MULTILINE
     )
     assert rows == ROWS
+    assert [line for line in LINES if line not in done.stdout] == []

@@ -202,7 +202,7 @@ def test_a_limit_counts_by_something_that_a_request_has() -> None:
 @pytest.mark.parametrize(
     ("name", "url"),
     [
-        ("conversations", "sqlite:///x.db"),
+        ("conversations", "mysql://localhost/x"),
         ("conversations", "redis://localhost"),
         ("streams", "postgresql://localhost"),
         ("limits", "memcached://localhost"),
@@ -212,6 +212,11 @@ def test_a_limit_counts_by_something_that_a_request_has() -> None:
 def test_a_store_that_this_version_does_not_have_is_refused(name: str, url: str) -> None:
     assert f"{name}: " in (said := complaint(StoreSettings, **{name: url}))
     assert "use memory://" in said
+
+
+def test_threads_may_be_kept_in_a_database() -> None:
+    assert StoreSettings(conversations="sqlite:///x.db").in_memory == ["streams", "limits"]
+    assert StoreSettings(conversations="postgresql://localhost/x").in_memory == ["streams", "limits"]
 
 
 def test_the_limits_may_be_counted_in_redis() -> None:

@@ -75,7 +75,7 @@ cors:
 limits:
   - {per: ip, requests: 10/minute}
   - {per: everyone, requests: 10/minute}
-stores: {conversations: "sqlite:///x.db"}
+stores: {conversations: "mysql:///x.db"}
 agents:
   one: {import: nowhere, timeut: 3}
   two: {}

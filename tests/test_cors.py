@@ -19,7 +19,7 @@ pytestmark = pytest.mark.anyio
 
 ORIGIN, FOREIGN = "https://app.example.com", "https://evil.example"
 KEY = "gw_key"
-EXPOSED = {"x-run-id", "x-thread-id", "x-request-id", "retry-after", "ratelimit"}
+EXPOSED = {"x-run-id", "x-thread-id", "x-request-id", "location", "retry-after", "ratelimit"}
 
 
 def gateway(cors: dict[str, Any] | None = None, **sections: Any) -> Starlette:

@@ -61,6 +61,7 @@ def environment(image: Path) -> dict[str, str]:
         "PORT": str(port),
         "GATEWAY_API_KEY_SHA256": hashlib.sha256(KEY.encode()).hexdigest(),
         "GATEWAY_DEMO_PAUSE": "0",
+        "GATEWAY_THREADS": f"sqlite:///{image}/threads.db",
         "COVERAGE_PROCESS_START": "",
     }
 

@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import os
 import re
 import signal
-import socket
-import subprocess
-import sys
 import time
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -23,15 +17,15 @@ import pytest
 from fault_proxy import FaultProxy
 from reading import KEYS, Reader, becomes, client_for, eventually, of_chat, reading, status_of, stop
 from redis_server import RedisServer
+from replicas import Replica
 from talking import WIRES, assert_problem, error_of, events_of, numbers_of, run_url, text_of, turn
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.anyio
 
-TESTS = Path(__file__).parent
-START_TIMEOUT = 30.0
 LEASE = 2.0
 RETRY = 8.0
 SLACK = 1.0
@@ -83,66 +77,14 @@ CONFIG: dict[str, Any] = {
 FINISHED = {"ag-ui": "RUN_FINISHED", "vercel-ai": "finish"}
 
 
-class Replica:
-    """A gateway process."""
-
-    def __init__(self, folder: Path, name: str, redis_url: str, retry: float, **server: Any) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port: int = free.getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}"
-        self._log = folder / f"{name}.log"
-        config = folder / f"{name}.yaml"
-        sections: dict[str, Any] = {
-            "server": {"port": port, "log_format": "json", **server},
-            "stores": {"streams": redis_url},
-            "streams": {"lease": LEASE, "retry": retry},
-        }
-        config.write_text(json.dumps({**CONFIG, **sections}))
-        command = [sys.executable, "-m", "gateway", "serve", "--config", str(config)]
-        path = os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))
-        with self._log.open("w") as log:
-            self.process = subprocess.Popen(
-                command, cwd=TESTS.parent, env={**os.environ, "PYTHONPATH": path}, stdout=log, stderr=log
-            )
-
-    @property
-    def log(self) -> str:
-        return self._log.read_text()
-
-    def wait(self) -> None:
-        """Until it is ready."""
-        deadline = time.monotonic() + START_TIMEOUT
-        while True:
-            with contextlib.suppress(httpx.TransportError):
-                if httpx.get(f"{self.url}/readyz").status_code == 200:
-                    return
-            assert self.process.poll() is None, self.log
-            assert time.monotonic() < deadline, self.log
-            time.sleep(0.02)
-
-    async def ended(self, within: float) -> int:
-        """Its exit code."""
-        return await asyncio.to_thread(self.process.wait, within)
-
-    def close(self) -> None:
-        """End it, whatever state it is in."""
-        if self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(5)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-
-
 class Pair:
     """Two processes that share a Redis, and the gates of their runs."""
 
     def __init__(self, folder: Path, redis_url: str, retry: float, **server: Any) -> None:
         self.folder = folder
         (folder / "replicated.py").write_text(AGENTS)
-        self.replicas = [Replica(folder, name, redis_url, retry, **server) for name in ("a", "b")]
+        stores = {"stores": {"streams": redis_url}, "streams": {"lease": LEASE, "retry": retry}}
+        self.replicas = [Replica(folder, name, {**CONFIG, **stores, "server": server}) for name in ("a", "b")]
 
     @property
     def a(self) -> Replica:

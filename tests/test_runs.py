@@ -14,6 +14,8 @@ from serving import make_config, serving
 from talking import WIRES, assert_problem, calling, error_of, events_of, run_url, text_of, turn
 
 from gateway.app import create_app
+from gateway.errors import StoreUnavailable
+from gateway.stores.memory import _View  # pyright: ignore[reportPrivateUsage]
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -93,18 +95,34 @@ async def test_what_was_said_before_a_failure_is_kept_and_closed() -> None:
     assert types[-2:] == ["TEXT_MESSAGE_END", "RUN_ERROR"]
 
 
-@pytest.mark.filterwarnings("ignore:Saving conversation")  # pydantic-ai's own word on it, for the log
 @pytest.mark.parametrize("wire", WIRES)
-async def test_a_store_that_fails_is_told_at_the_end_of_the_stream_too(
-    wire: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("error", "code"), [(OSError(probes.SECRET), "run_failed"), (StoreUnavailable(), "store_unavailable")]
+)
+async def test_an_answer_that_cannot_be_stored_is_told_at_the_end_of_the_stream(
+    wire: str, error: Exception, code: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def fails(*_args: object, **_kwargs: object) -> None:
-        raise OSError(probes.SECRET)
+    write = _View.write_record
 
-    monkeypatch.setattr("gateway.stores.memory._View.write_record", fails)
+    async def fails_the_second_time(*args: Any, **kwargs: Any) -> None:
+        if kwargs["expected_revision"] is not None:
+            raise error
+        await write(*args, **kwargs)
+
+    monkeypatch.setattr(_View, "write_record", fails_the_second_time)
     response = await run(gateway(plain="probes:plain"), wire, "plain")
-    assert error_of(wire, response.text)[0] == "run_failed"
+    assert error_of(wire, response.text)[0] == code
     assert probes.SECRET not in response.text
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_nothing_runs_when_the_users_message_cannot_be_stored(wire: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fails(*_args: Any, **_kwargs: Any) -> None:
+        raise StoreUnavailable from OSError(probes.SECRET)
+
+    monkeypatch.setattr(_View, "write_record", fails)
+    response = await run(gateway(plain="probes:plain"), wire, "plain")
+    assert_problem(response, 503, "store_unavailable")
 
 
 @pytest.mark.parametrize("wire", WIRES)
@@ -148,7 +166,7 @@ def test_a_client_that_goes_away_cancels_the_run(wire: str, settings: dict[str, 
         assert probes.Cancellable.cancelled.wait(10), "the run goes on without a reader"
 
 
-def test_a_run_that_its_reader_left_leaves_nothing_behind() -> None:
+def test_a_run_that_its_reader_left_leaves_a_thread_to_go_on_with() -> None:
     probes.Cancellable.started.clear()
     probes.Cancellable.cancelled.clear()
     with serving(make_config(agents={"cancellable": "probes:cancellable", "remembering": "probes:remembering"})) as url:
@@ -158,9 +176,9 @@ def test_a_run_that_its_reader_left_leaves_nothing_behind() -> None:
             assert next(chunks)
             assert probes.Cancellable.started.wait(10)
         assert probes.Cancellable.cancelled.wait(10)
-        # The thread is free for another turn, and has not kept half of one.
+        # The thread is free for another turn, and has kept what the user said.
         answer = httpx.post(f"{url}/agents/remembering/ag-ui", json=turn("ag-ui", "Again", "t"), timeout=10)
-        assert text_of(events_of(answer.text)) == "You said: Again."
+        assert text_of(events_of(answer.text)) == "You said: Hello, Again."
 
 
 @pytest.mark.parametrize("wire", WIRES)

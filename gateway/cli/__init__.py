@@ -17,6 +17,8 @@ _COMMANDS = {
     "agents": "List the agents with their tools and URLs.",
     "schema": "Print the JSON Schema of gateway.yaml, for editors.",
     "keys": "Make API keys.",
+    "db": "Look at the schema of the conversation store, and upgrade it.",
+    "threads": "Export or delete all conversations of a person.",
 }
 """Said here and not beside the commands, so that `gateway --help` need not import them."""
 

@@ -91,6 +91,9 @@ def _stores(config: GatewayConfig) -> Iterator[Finding]:
     if "conversations" in stores.in_memory and "streams" not in stores.in_memory:
         message = "in memory beside shared streams: all turns of a thread have to reach the process that has it"
         yield Finding("warning", "stores.conversations", message)
+    if stores.conversations.startswith("sqlite:") and "streams" not in stores.in_memory:
+        message = "a file beside shared streams: replicas on other machines do not see it; they need postgresql://"
+        yield Finding("note", "stores.conversations", message)
 
 
 def _agents(config: GatewayConfig, served: tuple[Surface, ...]) -> Iterator[Finding]:

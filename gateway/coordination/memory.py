@@ -14,6 +14,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+def _tokens() -> Iterator[int]:
+    """Microseconds since 1970, as in Redis: stored threads remember the token of a process that was before this one."""
+    token = 0
+    while True:
+        token = max(token + 1, time.time_ns() // 1000)
+        yield token
+
+
+TOKENS = _tokens()
+"""For all of this process, since several apps in it may share a store."""
+
+
 class MemoryCoordination:
     """Leases in a dict; the event loop makes every step atomic."""
 
@@ -22,14 +34,13 @@ class MemoryCoordination:
     def __init__(self) -> None:
         self._leases: dict[str, Lease] = {}
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
-        self._tokens: Iterator[int] = itertools.count(1)
         self._remembered: dict[str, tuple[str, float]] = {}
 
     async def acquire(self, key: str, holder: str, *, queue: int = 0, timeout: float = 0.0) -> Lease | None:
         """See `Coordination`."""
         if key in self._leases and not await self._waited(key, queue, timeout):
             return None
-        lease = self._leases[key] = Lease(key, holder, next(self._tokens))
+        lease = self._leases[key] = Lease(key, holder, next(TOKENS))
         return lease
 
     async def _waited(self, key: str, queue: int, seconds: float) -> bool:

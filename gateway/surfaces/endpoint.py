@@ -6,6 +6,7 @@ then the run starts, and everything that goes wrong from there on is told inside
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
 MAX_IDEMPOTENCY_KEY = 255
 """Characters."""
 
+LARGE = 100_000
+"""Bytes of a body that is not parsed on the event loop, where it would hold up every stream."""
+
 
 @dataclass(frozen=True)
 class Services:
@@ -59,7 +63,7 @@ class AgentEndpoint:
     async def respond(self, request: Request, entry: AgentEntry, principal: Principal) -> Response:
         """Start a run of `entry` for `principal`, or join the one that the same request started, and stream it."""
         _check_media_type(request)
-        turn = self.wire.read(await request.body())
+        turn = await self._read(await request.body(), entry)
         self._check(turn, entry)
         # Counted here, because only here the agent is known.
         field = await self._services.limiter.check("agent", entry.id)
@@ -82,6 +86,11 @@ class AgentEndpoint:
         chat_id = request.path_params["chat_id"]
         info = await self._services.runs.find_running(entry.id, self.wire.surface, chat_id, principal)
         return JSONResponse({"stopped": info is not None and await self._services.runs.cancel(info)})
+
+    async def _read(self, body: bytes, entry: AgentEntry) -> Turn:
+        if len(body) < LARGE:
+            return self.wire.read(body, entry.history)
+        return await asyncio.to_thread(self.wire.read, body, entry.history)
 
     def _check(self, turn: Turn, entry: AgentEntry) -> None:
         if turn.prompt_chars > self._services.server.max_prompt_chars:

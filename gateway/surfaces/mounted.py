@@ -70,7 +70,7 @@ class AgentApp(Starlette):
         server = options.get("server") or ServerSettings()
         self._entry = _entry(agent, options)
         self._principal = options.get("principal")
-        self._runs = RunManager.from_config(StoreSettings(), StreamSettings(), options.get("store"))
+        self._runs = RunManager.from_config(StoreSettings(), StreamSettings(), store=options.get("store"))
         services = Services(self._runs, server, RateLimiter([]))
         self._endpoint = AgentEndpoint(wire, services)
         # Around a mount of its own, as in `app.py`: a Starlette app's middleware never sees what its router raises.

@@ -6,23 +6,28 @@ replay and a test.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from pydantic import ValidationError
+from pydantic_ai.tools import DeferredToolResults
 
 from gateway.errors import MalformedBody
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
 
     from pydantic_ai.agent import AbstractAgent
-    from pydantic_ai.conversation_store import ConversationStore
+    from pydantic_ai.messages import ModelMessage, ModelRequest
+    from pydantic_ai.tools import DeferredToolRequests
     from pydantic_ai.ui import UIAdapter
 
     from gateway.config import Surface
     from gateway.errors import RunError
     from gateway.failures import Report
+    from gateway.history import Line
 
 
 T = TypeVar("T")
@@ -30,44 +35,72 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A request as its wire understood it."""
+    """A request as its wire understood it: the thread, and what the client adds to it.
+
+    What else the client sent of the conversation is not here: the thread is the gateway's. (`history: client` is the
+    exception: then `run_input` holds all of it, and nothing else counts.)
+    """
 
     thread_id: str
     prompt_chars: int
-    """Characters of text that the client added since the last answer."""
+    """Characters of text in the user's new messages."""
     run_input: Any
-    """The wire's own model of the request."""
+    """The wire's own model of the request, with no more messages than the new ones."""
+    messages: Sequence[ModelRequest] = ()
+    """The user's messages behind the last answer, one request each, stripped of all that a client may not say."""
+    message_ids: Sequence[str] = ()
+    """The client's id of each."""
+    regenerate: str | None = None
+    """The id of a message to answer again (or of the answer itself); empty for the last one."""
+    answers: DeferredToolResults = field(default_factory=DeferredToolResults)
+    """Approvals and results of tools that the client ran. Whether the thread waits for them is not known here."""
+    state: dict[str, Any] | None = None
+    """The client's copy of the shared state; none when it has none."""
     client_tools: frozenset[str] = field(default_factory=frozenset[str])
     """Names of the tools that the client offers to run itself."""
     request_id: str = ""
     """The client's own id of the request, the same when it repeats it; empty when the wire has none."""
     dialect: str = ""
     """What the client understands, such as AG-UI `1.0`; empty for the oldest."""
-
-
-@dataclass(frozen=True, slots=True)
-class History:
-    """Where a turn's conversation is kept: the owner's view of the store, and the owner's key."""
-
-    store: ConversationStore
-    scope: str
+    whole: bool = False
+    """Read with the client's history: `run_input` holds the whole conversation."""
 
 
 class Wire(Protocol):
     """One protocol."""
 
     surface: Surface
+    protocol: str
+    """The key of an event stream's `wire_ids` in `TurnRecord.wire_ids`: one for all surfaces that speak it."""
     headers: Mapping[str, str]
     """Response headers that the protocol asks for."""
 
-    def read(self, body: bytes) -> Turn:
-        """Request body -> turn. Raises `MalformedBody`."""
+    def read(self, body: bytes, history: Literal["server", "client"] = "server") -> Turn:
+        """Request body -> turn. Raises `MalformedBody`.
+
+        With the server's history all messages but the new ones are cut off before anything is validated (law 9).
+        """
         ...
 
     def adapter(
-        self, agent: AbstractAgent[Any, Any], turn: Turn, history: History, report: Report
+        self, agent: AbstractAgent[Any, Any], turn: Turn, opened: Opening, report: Report
     ) -> UIAdapter[Any, Any, Any, Any, Any]:
-        """pydantic-ai's adapter for the turn, reporting failures through `report`."""
+        """pydantic-ai's adapter for the turn, reporting failures through `report`.
+
+        Its `messages` are none with the server's history, since the thread gives the run all of them. Its event stream
+        is an `Endable`.
+        """
+        ...
+
+    def dump(self, line: Line, waiting: DeferredToolRequests | None) -> list[dict[str, Any]]:
+        """A stored line -> the messages that a client of this wire would hold, as JSON.
+
+        The ids are those that were streamed; a message that was never streamed on this wire gets the same id each time.
+
+        Args:
+            line: the thread's messages.
+            waiting: the requests that the thread waits on; other calls without a result were interrupted.
+        """
         ...
 
     def last_words(self, error: RunError) -> bytes:
@@ -75,14 +108,48 @@ class Wire(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What the thread has to say about how a run's stream begins and ends."""
+
+    state: dict[str, Any] | None = None
+    """The shared state to run with: the client's, or else the stored one."""
+    continues: bool = False
+    """The run goes on with the answer that the client has already, so the stream begins no new message."""
+    expires_at: datetime | None = None
+    """When the requests that the run may end with can no longer be approved."""
+    repeats: Repetition | None = None
+    """What is only said once more; none when the agent runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repetition:
+    """Stored messages that a stream repeats, for a client that will know them by the ids with which it loads them."""
+
+    line: Line
+    """The thread's messages, those among them."""
+    said: Sequence[ModelMessage]
+    waiting: DeferredToolRequests | None
+    """See `Wire.dump`."""
+
+    @property
+    def entry_ids(self) -> frozenset[str]:
+        """The entries of the messages."""
+        said = {id(message) for message in self.said}
+        return frozenset(entry.id for entry in self.line.entries if id(entry.message) in said)
+
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+"""Characters that no id needs, and PostgreSQL cannot keep all of."""
+
 MAX_THREAD_ID = 256
 """Characters. A thread id is a key in stores and a response header, not a place to keep things."""
 
 
 def checked_thread_id(value: str) -> str:
     """The thread id, or `MalformedBody`. `new` has a meaning of its own in pydantic-ai."""
-    if not 0 < len(value) <= MAX_THREAD_ID or value == "new":
-        msg = f"The thread id must have 1 to {MAX_THREAD_ID} characters, and not be 'new'."
+    if not 0 < len(value) <= MAX_THREAD_ID or value == "new" or CONTROL.search(value):
+        msg = f"The thread id must have 1 to {MAX_THREAD_ID} characters, none for control, and not be 'new'."
         raise MalformedBody(msg)
     return value
 

@@ -1,4 +1,4 @@
-"""AG-UI: `RunAgentInput` in, events out. pydantic-ai's adapter with safe errors.
+"""AG-UI: `RunAgentInput` in, events out. pydantic-ai's adapter with safe errors, and the ids of what it streams.
 
 Clients of 1.0 and of 0.0.59 (all of CopilotKit 1.75) send the same body but for `protocolVersion`; the adapter leaves
 out what the older one would choke on when that is missing.
@@ -6,45 +6,70 @@ out what the older one would choke on when that is missing.
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import KW_ONLY, dataclass, field, replace
+from datetime import UTC
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
 
 from ag_ui.core import (
-    AssistantMessage,
     BaseEvent,
-    RunAgentInput,
+    ReasoningEncryptedValueEvent,
     RunErrorEvent,
-    TextInputContent,
+    RunFinishedEvent,
+    RunFinishedInterruptOutcome,
     ToolCallArgsEvent,
-    UserMessage,
+    ToolCallResultEvent,
 )
 from ag_ui.encoder import EventEncoder
 from pydantic_ai.exceptions import RunCancelled, RunTimedOut
+from pydantic_ai.messages import FunctionToolResultEvent
 from pydantic_ai.ui.ag_ui import AGUIAdapter, AGUIEventStream
 
-from gateway.wires import History, Turn, checked_thread_id, parsed
+from gateway.wires import Turn, ag_ui_body, checked_thread_id, parsed
+from gateway.wires.ag_ui_dump import dumped, repeated
+from gateway.wires.ag_ui_ids import Noting, Renaming
 from gateway.wires.endings import Endable
+from gateway.wires.states import StateForHandlers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from pydantic_ai.agent import AbstractAgent
-    from pydantic_ai.messages import ToolCallPart
+    from pydantic_ai.messages import (
+        FunctionToolCallEvent,
+        ModelMessage,
+        NativeToolReturnPart,
+        OutputToolResultEvent,
+        ToolCallPart,
+    )
+    from pydantic_ai.tools import DeferredToolRequests, DeferredToolResults
 
     from gateway.config import Surface
     from gateway.errors import RunError
     from gateway.failures import Report
+    from gateway.history import Line
+    from gateway.wires import Opening
 
 
 @dataclass
 class _EventStream(Endable, AGUIEventStream[Any, Any]):
     _: KW_ONLY
     report: Report
+    opened: Opening
+    noting: Noting
+    renaming: Renaming | None
+    wire_ids: dict[str, Any] = field(init=False)
 
-    async def on_error(self, error: Exception) -> AsyncIterator[BaseEvent]:
-        failure = self.report(error, self._turn is not None)
-        async for event in super().on_error(failure):
-            yield _with_code(event, failure)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.wire_ids = self.noting.note
+
+    def encode_event(self, event: BaseEvent) -> str:
+        # Here, where it costs a call for each event and not one more generator.
+        if self.renaming:
+            self.renaming.rename(event)
+        self.noting.take(event)
+        return super().encode_event(event)
 
     async def handle_tool_call_end(self, part: ToolCallPart) -> AsyncIterator[BaseEvent]:
         if not part.args:
@@ -53,48 +78,147 @@ class _EventStream(Endable, AGUIEventStream[Any, Any]):
         async for event in super().handle_tool_call_end(part):
             yield event
 
+    async def handle_function_tool_call(self, event: FunctionToolCallEvent) -> AsyncIterator[BaseEvent]:
+        self.noting.result(event.part.tool_call_id)
+        async for each in super().handle_function_tool_call(event):
+            yield each
+
+    async def handle_function_tool_result(self, event: FunctionToolResultEvent) -> AsyncIterator[BaseEvent]:
+        async for each in self._with_noted_id(super().handle_function_tool_result(event)):
+            yield each
+
+    async def handle_output_tool_result(self, event: OutputToolResultEvent) -> AsyncIterator[BaseEvent]:
+        async for each in self._with_noted_id(super().handle_output_tool_result(event)):
+            yield each
+
+    async def handle_builtin_tool_return(self, part: NativeToolReturnPart) -> AsyncIterator[BaseEvent]:
+        async for each in self._with_noted_id(super().handle_builtin_tool_return(part)):
+            yield each
+
+    async def on_error(self, error: Exception) -> AsyncIterator[BaseEvent]:
+        failure = self.report(error)
+        async for event in self._closing(error):
+            yield event
+        async for event in super().on_error(failure):
+            yield _with_code(event, failure)
+
     async def on_cancelled(self, cancelled: RunCancelled) -> AsyncIterator[BaseEvent]:
         # Nobody asked for a timeout, so it is a failure and not the `cancelled` outcome.
-        events = self.on_error(cancelled) if isinstance(cancelled, RunTimedOut) else super().on_cancelled(cancelled)
+        if isinstance(cancelled, RunTimedOut):
+            events = [self.on_error(cancelled)]
+        else:
+            events = [self._closing(cancelled), super().on_cancelled(cancelled)]
+        for each in events:
+            async for event in each:
+                yield event
+
+    async def after_stream(self) -> AsyncIterator[BaseEvent]:
+        async for event in super().after_stream():
+            if isinstance(event, RunFinishedEvent) and isinstance(event.outcome, RunFinishedInterruptOutcome):
+                for interrupt in event.outcome.interrupts:
+                    interrupt.expires_at = self._expires_at
+            yield event
+
+    @property
+    def _expires_at(self) -> str | None:
+        at = self.opened.expires_at
+        return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z") if at else None
+
+    async def _closing(self, error: Exception) -> AsyncIterator[BaseEvent]:
+        """Results for the calls that are cut off."""
+        for result in self.cut_off(error):
+            # Past `Endable`, for which it would be one that a tool gave.
+            events = AGUIEventStream.handle_function_tool_result(self, FunctionToolResultEvent(result))
+            async for event in self._with_noted_id(events):
+                yield event
+
+    async def _with_noted_id(self, events: AsyncIterator[BaseEvent]) -> AsyncIterator[BaseEvent]:
+        """The events of one result; without the result if the client gave it, which would have it twice."""
+        streamed = noted = ""
         async for event in events:
+            if isinstance(event, ToolCallResultEvent):
+                streamed, noted = event.message_id, self.noting.result(event.tool_call_id)
+                if self.noting.has_result(event.tool_call_id):
+                    continue
+                event.message_id = noted
+            elif isinstance(event, ReasoningEncryptedValueEvent) and event.entity_id == streamed:
+                event.entity_id = noted
             yield event
 
 
 @dataclass
-class _Adapter(AGUIAdapter[Any, Any]):
+class _Adapter(StateForHandlers, AGUIAdapter[Any, Any]):
     _: KW_ONLY
     report: Report
+    opened: Opening
+    whole: bool
 
     def build_event_stream(self) -> _EventStream:
-        return _EventStream(self.run_input, accept=self.accept, ag_ui_version=self.ag_ui_version, report=self.report)
+        given = {} if self.whole else {each.tool_call_id: each.id for each in ag_ui_body.tool_messages(self.run_input)}
+        repeats = self.opened.repeats
+        return _EventStream(
+            self.run_input,
+            accept=self.accept,
+            ag_ui_version=self.ag_ui_version,
+            report=self.report,
+            opened=self.opened,
+            noting=Noting(given),
+            renaming=Renaming(repeated(repeats)) if repeats else None,
+        )
+
+    @cached_property
+    def messages(self) -> list[ModelMessage]:
+        return self.load_messages(self.run_input.messages) if self.whole else []
+
+    @cached_property
+    def deferred_tool_results(self) -> DeferredToolResults | None:
+        return super().deferred_tool_results if self.whole else None
+
+    @cached_property
+    def state(self) -> dict[str, Any] | None:
+        return super().state if self.whole else self.opened.state
 
 
 class AgUi:
     """The AG-UI wire. Stateless."""
 
     surface: Surface = "ag-ui"
+    protocol = "ag-ui"
     headers: Mapping[str, str] = {}
 
-    def read(self, body: bytes) -> Turn:
+    def read(self, body: bytes, history: Literal["server", "client"] = "server") -> Turn:
         """`RunAgentInput` (spec 1.0, section 1.1 of the request) -> turn."""
-        run_input = parsed(AGUIAdapter.build_run_input, body)
-        added = _added(run_input)
+        whole = history == "client"
+        run_input = parsed(ag_ui_body.whole if whole else ag_ui_body.new_in, body)
+        prompts = ag_ui_body.prompts(run_input)
         # Decodes what the messages carry, so that broken base64 is a 422 here and not a failed run.
-        parsed(lambda _: AGUIAdapter.load_messages(added), b"")
-        return Turn(
+        messages = parsed(lambda _: [ag_ui_body.request_of(prompt) for prompt in prompts], b"")
+        turn = Turn(
             thread_id=checked_thread_id(run_input.thread_id),
-            prompt_chars=sum(map(_text_length, added)),
+            prompt_chars=sum(map(ag_ui_body.text_length, prompts)),
             run_input=run_input,
             client_tools=frozenset(tool.name for tool in run_input.tools or ()),
             request_id=run_input.run_id,
             dialect=run_input.protocol_version or "",
+            whole=whole,
+        )
+        if whole:
+            return turn
+        return replace(
+            turn,
+            messages=messages,
+            message_ids=[prompt.id for prompt in prompts],
+            answers=parsed(lambda _: ag_ui_body.answers(run_input), b""),
+            state=ag_ui_body.state(run_input),
         )
 
-    def adapter(self, agent: AbstractAgent[Any, Any], turn: Turn, history: History, report: Report) -> _Adapter:
-        """An adapter over the owner's stored history."""
-        return _Adapter(
-            agent, turn.run_input, conversation_store=history.store, conversation_scope=history.scope, report=report
-        )
+    def adapter(self, agent: AbstractAgent[Any, Any], turn: Turn, opened: Opening, report: Report) -> _Adapter:
+        """An adapter that runs on the messages that it is given; on the client's, if the turn was read with those."""
+        return _Adapter(agent, turn.run_input, report=report, opened=opened, whole=turn.whole)
+
+    def dump(self, line: Line, waiting: DeferredToolRequests | None) -> list[dict[str, Any]]:
+        """See `Wire`. As `apply/default.ts` of `@ag-ui/client` builds them from the events."""
+        return dumped(line, waiting)
 
     def last_words(self, error: RunError) -> bytes:
         """`RUN_ERROR`, which is legal at any point of the stream."""
@@ -105,20 +229,3 @@ def _with_code(event: BaseEvent, failure: RunError) -> BaseEvent:
     if isinstance(event, RunErrorEvent):
         event.code = failure.code
     return event
-
-
-def _added(run_input: RunAgentInput) -> list[UserMessage]:
-    """The user's messages after the last answer."""
-    added: list[UserMessage] = []
-    for message in reversed(run_input.messages):
-        if isinstance(message, AssistantMessage):
-            break
-        if isinstance(message, UserMessage):
-            added.append(message)
-    return added
-
-
-def _text_length(message: UserMessage) -> int:
-    if isinstance(message.content, str):
-        return len(message.content)
-    return sum(len(part.text) for part in message.content if isinstance(part, TextInputContent))

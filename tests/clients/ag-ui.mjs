@@ -13,6 +13,27 @@ serve({
     agents.set(key, { agent, exchanges })
   },
 
+  /** What the client has. */
+  held({ key }) {
+    const { agent } = agents.get(key)
+    return { messages: agent.messages, state: agent.state, interrupts: agent.pendingInterrupts }
+  },
+
+  /** Reads a run that another client has started, as if it were one of its own. */
+  async follow({ key, url }) {
+    const { agent } = agents.get(key)
+    const headers = agent.headers
+    const own = agent.fetch
+    const past = { url: agent.url, fetch: agent.fetch }
+    Object.assign(agent, { url, fetch: (there, { signal }) => own(there, { headers, signal }) })
+    try {
+      await agent.runAgent({})
+    } finally {
+      Object.assign(agent, past)
+    }
+    return { messages: agent.messages, state: agent.state, interrupts: agent.pendingInterrupts }
+  },
+
   /** Starts a run, and stops it as a user would as soon as `seen` has arrived. */
   async abort({ key, add, seen }) {
     const { agent, exchanges } = agents.get(key)

@@ -64,6 +64,12 @@ serve({
     chats.set(key, { chat, data, finishes, exchanges })
   },
 
+  /** What the client has. */
+  held({ key }) {
+    const { chat } = chats.get(key)
+    return { messages: chat.messages, status: chat.status }
+  },
+
   /** Sends `text`, and answers when `seen` is on the screen; the request goes on. */
   async begin({ key, text, seen }) {
     const { chat } = chats.get(key)

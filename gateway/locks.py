@@ -1,0 +1,72 @@
+"""One run at a time on each thread, over all processes: how a turn gets its thread, or is refused."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from gateway.coordination import CANCEL
+from gateway.errors import RunConflict
+from gateway.ids import new_id
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from gateway.coordination import Coordination, Lease
+    from gateway.registry import AgentEntry
+
+QUEUE_TIMEOUT = 60.0
+"""Seconds that a turn waits for the run before it (`concurrency: enqueue`)."""
+
+INTERRUPT_TIMEOUT = 10.0
+"""Seconds that a stopped run has to let go of its thread (`concurrency: interrupt`)."""
+
+
+def thread_key(scope: str, thread_id: str) -> str:
+    """The key of the lease on a thread: one for each owner and thread, whatever the agent and the surface."""
+    return f"thread/{scope}/{thread_id}"
+
+
+class ThreadLocks:
+    """Leases on threads, as the agents' policies want them."""
+
+    def __init__(self, coordination: Coordination) -> None:
+        self._coordination = coordination
+
+    async def lock(self, key: str, run_id: str, entry: AgentEntry) -> Lease:
+        """The lease for a run of that agent. Raises `RunConflict`, with the run in the way."""
+        acquire = self._coordination.acquire
+        match entry.concurrency:
+            case "reject":
+                lease = await acquire(key, run_id)
+            case "enqueue":
+                lease = await acquire(key, run_id, queue=entry.max_queue, timeout=QUEUE_TIMEOUT)
+            case "interrupt":
+                lease = await self._take_over(key, run_id)
+        if lease is None:
+            raise await self._conflict(key)
+        return lease
+
+    @asynccontextmanager
+    async def held(self, scope: str, thread_id: str) -> AsyncGenerator[int]:
+        """The fencing token of a lease for those who change a thread without a run. Raises `RunConflict`."""
+        key = thread_key(scope, thread_id)
+        lease = await self._coordination.acquire(key, new_id())
+        if lease is None:
+            raise await self._conflict(key)
+        try:
+            yield lease.token
+        finally:
+            await self._coordination.release(lease)
+
+    async def _take_over(self, key: str, run_id: str) -> Lease | None:
+        lease = await self._coordination.acquire(key, run_id)
+        if lease is None:
+            if running := await self._coordination.holder(key):
+                await self._coordination.signal(key, running, CANCEL)
+            lease = await self._coordination.acquire(key, run_id, queue=1, timeout=INTERRUPT_TIMEOUT)
+        return lease
+
+    async def _conflict(self, key: str) -> RunConflict:
+        running = await self._coordination.holder(key) or ""
+        return RunConflict(headers={"x-run-id": running, "Retry-After": "1"}, members={"run_id": running})
