@@ -7,12 +7,16 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --quiet
 
-.PHONY: run test check format bench soak lock schema clean
+.PHONY: run test coverage check format bench soak lock schema clean
 
 run: $(VENV)/run.stamp  ## serve gateway.yaml on 127.0.0.1:8000
 	$(BIN)/gateway serve
 
 test: $(VENV)/dev.stamp  ## everything that can be tested here; with CI=true nothing may be skipped
+	sh tests/setup.sh
+	$(BIN)/python -m pytest
+
+coverage: $(VENV)/dev.stamp  ## the same, and which lines it did not reach; takes half as long again
 	sh tests/setup.sh
 	$(BIN)/python -m pytest --cov --cov-report=term
 

@@ -44,7 +44,7 @@ AGENTS: dict[str, Any] = {
     "refused": "probes:refused",
     "misbehaving": "probes:misbehaving",
     "failing-tool": "probes:failing_tool",
-    "hanging": {"import": "probes:hanging", "timeout": 0.3},
+    "hanging": {"import": "probes:hanging", "timeout": 1.0},
     "looping": {"import": "probes:looping", "usage_limits": {"request_limit": 3}},
     "ticking": "probes:ticking",
     **{name: f"client_probes:{name}" for name in ("recounting", "asking", "flaky", "paying")},

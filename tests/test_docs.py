@@ -82,7 +82,8 @@ def test_the_configs_of_the_readme_build(snippet: str) -> None:
     assert Registry.build(GatewayConfig.model_validate(data).located(ROOT)).entries
 
 
-def test_the_python_snippet_of_the_readme_serves_its_agent() -> None:
+def test_the_python_snippet_of_the_readme_serves_its_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # where it keeps its threads
     namespace: dict[str, Any] = {}
     exec("".join(snippets("python")), namespace)  # noqa: S102 - our own README
     body: dict[str, Any] = {
