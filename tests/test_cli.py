@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
+import sys
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -196,3 +198,12 @@ def test_no_two_keys_are_the_same(project: Project) -> None:
 def test_a_key_that_the_config_would_refuse_is_not_made(project: Project, key_id: str) -> None:
     done = project.run("keys", "new", f"--id={key_id}")
     assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(project: Project) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "gateway", "schema"]
+    done = subprocess.run(command, cwd=project.folder, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, "")

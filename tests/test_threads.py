@@ -25,7 +25,7 @@ pytestmark = pytest.mark.anyio
 
 AGENTS = {
     "teller": "thread_probes:teller",
-    "quick": {"import": "thread_probes:teller", "timeout": 0.5},
+    "quick": {"import": "thread_probes:teller", "timeout": 1.0},
     "trusting": {"import": "thread_probes:teller", "history": "client"},
     "swallowing": "run_probes:swallowing",
     "payer": "thread_probes:payer",

@@ -5,6 +5,7 @@ A user's mistake ends with a sentence on stderr and exit code 1 (2 for a wrong c
 
 from __future__ import annotations
 
+import os
 import sys
 
 from cyclopts import App, CycloptsError, Parameter, ValidationError
@@ -48,6 +49,10 @@ def main() -> None:
 
         show_errors(error.problems)
         sys.exit(1)
+    except BrokenPipeError:
+        # Whoever reads the output has had enough. What is still in the buffer would fail once more at the exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except KeyboardInterrupt:
         sys.exit(130)
 
