@@ -55,6 +55,13 @@ def _as_given(result: Any) -> Any:
     return cast("Any", result)
 
 
+def stored_ids(turn: TurnRecord | None) -> set[str]:
+    """The ids of the tool calls whose answers are kept with a turn; of every turn of a thread, so not validated."""
+    if turn is None or not turn.answers:
+        return set()
+    return {*turn.answers.get("approvals", ()), *turn.answers.get("calls", ())}
+
+
 def to_store(answers: DeferredToolResults) -> Mapping[str, Any]:
     """The answers as JSON."""
     return _RESULTS.dump_python(answers, mode="json")

@@ -48,6 +48,13 @@ class Principal(BaseUser):
         return not self.scopes.isdisjoint(("agents:*", f"agents:{agent_id}"))
 
     @property
+    def agents(self) -> frozenset[str] | None:
+        """The agents that the scopes name; none for every agent."""
+        if "agents:*" in self.scopes:
+            return None
+        return frozenset(scope.removeprefix("agents:") for scope in self.scopes if scope.startswith("agents:"))
+
+    @property
     def is_authenticated(self) -> bool:
         """Starlette's question; an anonymous principal was let in, but is not signed in."""
         return not self.anonymous

@@ -125,7 +125,7 @@ class OpenTurn:
             return
         if self._plan.waiting:
             given = self._plan.answers
-            if given and self._found and answers.ids_of(given) - answers.ids_of(answers.stored(self._found)):
+            if given and self._found and answers.ids_of(given) - answers.stored_ids(self._found):
                 await self._write(self._record, replace(self._found, answers=answers.to_store(given)))
             return
         entries = [*self._plan.line.entries, *self._entries]

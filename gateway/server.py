@@ -21,6 +21,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from gateway.app import create_app
 from gateway.registry import Registry
+from gateway.stores import open_store
 from gateway.telemetry import configure_logging, get_logger
 from gateway.workers import Supervisor, die_of
 
@@ -51,12 +52,14 @@ def serve(config: GatewayConfig) -> None:
     """Serve until a stop signal. A drained SIGTERM returns, SIGINT raises `KeyboardInterrupt`.
 
     Raises:
-        ConfigError: for agents that do not build.
+        ConfigError: for agents that do not build, and a conversation store that cannot be used.
         OSError: for an address that cannot be had.
     """
     configure_logging(config.server)
     if config.server.workers > 1:
-        Registry.build(config)  # what does not build is said once, here, and not by each worker again and again
+        # What cannot be used is said once, here, and not by each worker again and again.
+        Registry.build(config)
+        asyncio.run(_try(config.stores.conversations))
         with _listener(config.server) as listener:
             _say_who_gets_in(config)
             patience = config.server.drain_timeout + LAST_FRAMES + EXIT_TIMEOUT
@@ -67,6 +70,15 @@ def serve(config: GatewayConfig) -> None:
         with _listener(config.server) as listener:
             _say_who_gets_in(config)
             _run(server, listener)
+
+
+async def _try(url: str) -> None:
+    """Open the conversation store, and let go of it. Raises `ConfigError`."""
+    store = open_store(url)
+    try:
+        await store.open()
+    finally:
+        await store.close()
 
 
 def make_server(config: GatewayConfig) -> Server:
@@ -119,7 +131,9 @@ class Server(uvicorn.Server):
         die_of(sig)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Open the app and the listeners."""
+        """Open the app and the listeners. Raises `ConfigError`."""
+        # Here too, because uvicorn shows whatever the app's lifespan raises as a traceback, and ends the process.
+        await self._runs.threads.store.open()
         await super().startup(sockets)
         host, port, *_ = self.servers[0].sockets[0].getsockname()
         log.info("serving", host=host, port=port, pid=os.getpid())

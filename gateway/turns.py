@@ -64,7 +64,7 @@ def plan(turn: Turn, thread: Thread | None, line: Line, agent: str) -> Plan:
 def taken_by(turn: Turn, line: Line) -> TurnRecord | None:
     """Where a run took the answers that the turn gives, the last time."""
     ids = answers.ids_of(turn.answers)
-    return next((taken for taken in _taken(line) if ids & answers.ids_of(answers.stored(taken))), None)
+    return next((taken for taken in _taken(line) if ids & answers.stored_ids(taken)), None)
 
 
 def _answers(turn: Turn, thread: Thread | None, entry: ConversationEntry) -> bool:
@@ -98,7 +98,7 @@ def _onward(turn: Turn, thread: Thread | None, line: Line, agent: str, skipped: 
     given = answers.that_count(
         turn.answers,
         waiting,
-        settled={call for taken in _taken(line) for call in answers.ids_of(answers.stored(taken))},
+        settled={call for taken in _taken(line) for call in answers.stored_ids(taken)},
         expires_at=head.expires_at if head else None,
         by_the_way=bool(new),
     )

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from run_probes import Gate, gates
-from serving import make_config
-from talking import calling
 from thread_probes import paid
-from threading_http import WIRES, Talk
-
-from gateway.app import create_app
+from threading_http import WIRES, Talk, starter
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
-    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
-    Start = Callable[..., AbstractAsyncContextManager[Talk]]
+    from threading_http import Start
 
 pytestmark = pytest.mark.anyio
 
@@ -39,16 +32,8 @@ def _nothing_is_paid_yet() -> None:
 
 @pytest.fixture(params=["memory", "sqlite"])
 def start(request: pytest.FixtureRequest, tmp_path: Path) -> Start:
-    """A conversation with a gateway of its own, over each kind of store; the same store each time it is called."""
-    url = "memory://" if request.param == "memory" else f"sqlite:///{tmp_path}/threads.db"
-
-    @asynccontextmanager
-    async def talk(wire: str, agent: str = "payer", **config: Any) -> AsyncGenerator[Talk]:
-        app = create_app(make_config(agents=AGENTS, stores={"conversations": url}, **config))
-        async with calling(app) as client:
-            yield Talk(client, wire, agent)
-
-    return talk
+    """A conversation with a gateway of its own, over each kind of store; the same file each time it is called."""
+    return starter(AGENTS, "payer", request.param, tmp_path)
 
 
 @pytest.mark.parametrize("wire", WIRES)
@@ -115,6 +100,19 @@ async def test_an_answer_that_is_repeated_while_its_run_goes_on_joins_it(start: 
         first, second = await asyncio.gather(*tabs)
         assert first.run_id == second.run_id
         assert first.text == second.text == "success paid 5 to slow"
+        assert paid == [("slow", 5)]
+
+
+async def test_an_answer_that_is_repeated_over_the_other_wire_waits_for_the_first_one_to_end(start: Start) -> None:
+    async with start("ag-ui") as talk:
+        [call] = (await talk.say("pay slow 5")).asked
+        first = asyncio.create_task(talk.answer({call: True}))
+        await asyncio.to_thread(gates["slow"].reached.wait, 10)
+        other = talk.on("vercel-ai")
+        assert (await other.answer({call: True})).problem == "run_conflict"
+        gates["slow"].open()
+        text = (await first).text
+        assert (await other.answer({call: True})).text == text == "success paid 5 to slow"
         assert paid == [("slow", 5)]
 
 

@@ -102,6 +102,27 @@ def test_what_cannot_be_used_is_named_without_a_traceback(
     assert "hunter2" not in done.stderr
 
 
+UNUSABLE_DATABASES = [
+    ("sqlite:///nowhere/threads.db", "the file nowhere/threads.db cannot be opened"),
+    ("postgresql://me:hunter2@127.0.0.1:1/threads", ""),
+]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(("url", "says"), UNUSABLE_DATABASES)
+def test_a_database_that_cannot_be_used_is_named_without_a_traceback(
+    project: Project, url: str, says: str, workers: int
+) -> None:
+    shared = "redis://127.0.0.1:6379/0" if workers > 1 else "memory://"
+    stores = f"stores: {{conversations: '{url}', streams: '{shared}', limits: '{shared}'}}"
+    project.write(f"server: {{port: 0, workers: {workers}}}\n{stores}\n{CONFIG}")
+    done = project.run("serve")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(f"error: stores.conversations: {says}")
+    assert "Traceback" not in done.stderr + done.stdout
+    assert "hunter2" not in done.stderr + done.stdout
+
+
 def test_check_says_what_would_be_served(project: Project) -> None:
     project.write(
         f"auth: {{api_keys: [{KEY}]}}\n"

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from run_probes import gates
-from serving import make_config
-from talking import calling
-from threading_http import WIRES, Talk, when_free
-
-from gateway.app import create_app
+from threading_http import WIRES, starter, when_free
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
-    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
-    Start = Callable[..., AbstractAsyncContextManager[Talk]]
+    from threading_http import Start
 
 pytestmark = pytest.mark.anyio
 
@@ -35,16 +28,8 @@ AGENTS = {
 
 @pytest.fixture(params=["memory", "sqlite"])
 def start(request: pytest.FixtureRequest, tmp_path: Path) -> Start:
-    """A conversation with a gateway of its own, over each kind of store."""
-    url = "memory://" if request.param == "memory" else f"sqlite:///{tmp_path}/threads.db"
-
-    @asynccontextmanager
-    async def talk(wire: str, agent: str = "teller", **config: Any) -> AsyncGenerator[Talk]:
-        app = create_app(make_config(agents=AGENTS, stores={"conversations": url}, **config))
-        async with calling(app) as client:
-            yield Talk(client, wire, agent)
-
-    return talk
+    """A conversation with a gateway of its own, over each kind of store; the same file each time it is called."""
+    return starter(AGENTS, "teller", request.param, tmp_path)
 
 
 @pytest.mark.parametrize("wire", WIRES)

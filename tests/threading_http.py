@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
 
-from talking import WIRES, events_of, run_url, text_of
+from serving import make_config
+from talking import WIRES, calling, events_of, run_url, text_of
+
+from gateway.app import create_app
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable
+    from pathlib import Path
 
     import httpx
 
-__all__ = ["WIRES", "Answer", "Talk", "when_free"]
+__all__ = ["WIRES", "Answer", "Start", "Talk", "starter", "when_free"]
 
 Json = dict[str, Any]
 
@@ -174,3 +180,20 @@ async def when_free(turn: Callable[[], Awaitable[Answer]]) -> Answer:
         while (answer := await turn()).problem == "run_conflict":  # noqa: ASYNC110 - nothing tells
             await asyncio.sleep(0.05)
     return answer
+
+
+Start = Callable[..., AbstractAsyncContextManager[Talk]]
+"""`(wire, agent, **config)` -> a conversation with a gateway of its own, for as long as the context lasts."""
+
+
+def starter(agents: Json, default: str, store: str, folder: Path) -> Start:
+    """Starts conversations over `memory` or over a SQLite file in the folder."""
+    url = "memory://" if store == "memory" else f"sqlite:///{folder}/threads.db"
+
+    @asynccontextmanager
+    async def start(wire: str, agent: str = default, **config: Any) -> AsyncGenerator[Talk]:
+        app = create_app(make_config(agents=agents, stores={"conversations": url}, **config))
+        async with calling(app) as client:
+            yield Talk(client, wire, agent)
+
+    return start

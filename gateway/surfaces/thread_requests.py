@@ -40,8 +40,6 @@ M = TypeVar("M", bound=BaseModel)
 DEFAULT_LIMIT, MAX_LIMIT = 50, 200
 """Threads on one page."""
 
-EVERY_AGENT = "agents:*"
-
 
 class ThreadRoute(Route):
     """A route whose parameters may hold an encoded slash: it matches the path as it was sent, and decodes afterwards.
@@ -118,9 +116,7 @@ def agents_asked(request: Request) -> Collection[str] | None:
     agent = request.query_params.get("agent")
     if agent is not None:
         return [agent] if storable(agent) and principal.may_use(agent) else []
-    if EVERY_AGENT in principal.scopes:
-        return None
-    return {scope.removeprefix("agents:") for scope in principal.scopes if scope.startswith("agents:")}
+    return principal.agents
 
 
 def limit_asked(request: Request) -> int:
