@@ -83,8 +83,8 @@ class DisconnectSettings(Settings):
     """AI SDK clients come back with `resumeStream`."""
     copilotkit: OnDisconnect = "continue"
     """CopilotKit says when it wants a run stopped."""
-    native: OnDisconnect = "cancel"
-    """Scripts that go away do not come back."""
+    native: OnDisconnect = "continue"
+    """`EventSource` and the Python client come back by themselves, and the latter says when it wants a run stopped."""
 
     @model_validator(mode="before")
     @classmethod

@@ -36,15 +36,14 @@ from gateway.streams import RUNNING, StreamLog, open_streams
 from gateway.threads import Threads
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator
 
     from gateway.auth import Principal
     from gateway.config import StoreSettings, StreamSettings
     from gateway.coordination import Lease
     from gateway.runs import RunRequest
-    from gateway.streams import Batch, StreamInfo, StreamWriter
-
-    Convert = Callable[[bytes], bytes | None] | None
+    from gateway.sse import Framing
+    from gateway.streams import StreamInfo, StreamWriter
 
 PATIENCE = (0.02, 0.1, 0.3)
 """Seconds between looks at whether the run in the way is taking the same answers."""
@@ -128,19 +127,18 @@ class RunManager:
             if started != run_id:
                 await self._coordination.forget(name, run_id)  # it may be tried again
 
-    async def read(self, run_id: str, after: int = 0, convert: Convert = None) -> AsyncGenerator[bytes]:
-        """The run's frames with their numbers, as server-sent events, until the run has ended.
-
-        `convert` turns each frame into what this reader understands; a frame that it turns into nothing is left out.
-        """
+    async def read(self, run_id: str, after: int, framing: Framing) -> AsyncGenerator[bytes]:
+        """The run's frames after that number, as the framing writes them, until the run has ended."""
+        write = framing.write
         run = self._runs.get(run_id)
         if run:
             run.readers += 1
         try:
             async with aclosing(self.streams.read(run_id, after)) as batches:
                 async for batch in batches:
-                    if events := _numbered(batch, convert):
-                        yield events
+                    written = [write(number, frame) for number, frame in enumerate(batch.frames, batch.first)]
+                    if sent := b"".join(written):
+                        yield sent
         finally:
             if run:
                 run.readers -= 1
@@ -198,7 +196,7 @@ class RunManager:
 
     async def _answered(self, request: RunRequest) -> StreamInfo | None:
         """The run that took the same answers before, if its frames can still be read."""
-        if request.entry.history == "client":
+        if request.turn.whole:
             return None
         scope = request.principal.scope
         run_id = await self.threads.answered_run(scope, request.turn)
@@ -248,7 +246,7 @@ class RunManager:
         if self.draining:  # since this turn began to wait
             raise Draining(headers={"Retry-After": "1"})
         opened = None
-        if request.entry.history == "server":
+        if not request.turn.whole:
             opened = await self.threads.open(request.turn, info, lease, request.principal.may_use)
         run = Run(request, info, lease, self._threads, opened)
         run.prepare(await request.deps())
@@ -291,10 +289,3 @@ class RunManager:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _numbered(batch: Batch, convert: Convert) -> bytes:
-    if convert is None:
-        return b"".join([b"id: %d\n%b" % numbered for numbered in enumerate(batch.frames, batch.first)])
-    converted = [(number, convert(frame)) for number, frame in enumerate(batch.frames, batch.first)]
-    return b"".join([b"id: %d\n%b" % (number, frame) for number, frame in converted if frame is not None])

@@ -42,8 +42,9 @@ class Orphans:
         """A reader has gone: was it the last, the agent's policy says what its run does."""
         if run.readers or run.ended:
             return
-        policy = run.request.entry.on_disconnect.for_surface(run.request.wire.surface)
-        self._watch(run, 0.0 if policy == "cancel" else run.request.entry.orphan_timeout)
+        entry, wire = run.request.entry, run.request.wire
+        continues = wire.comes_back and entry.on_disconnect.for_surface(wire.surface) == "continue"
+        self._watch(run, entry.orphan_timeout if continues else 0.0)
 
     def _watch(self, run: Run, seconds: float) -> None:
         """Look in that time whether the run is an orphan, and not before: a reader that came back starts it anew."""

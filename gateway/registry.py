@@ -10,12 +10,13 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pydantic import ConfigDict, ValidationError
 from pydantic_ai import Agent, AgentSpec
 from pydantic_ai.agent import AbstractAgent
 from pydantic_ai.capabilities import AbstractCapability
+from pydantic_ai.settings import ModelSettings
 from pydantic_ai.toolsets import ExternalToolset, FunctionToolset
 from pydantic_ai.usage import UsageLimits
 
@@ -62,6 +63,15 @@ class AgentEntry:
         object.__setattr__(self, "lifetime", AgentLifetime(self.id, self.agent))
 
     lifetime: AgentLifetime = field(init=False)
+
+    def settings(self, max_tokens: int | None) -> ModelSettings | None:
+        """What a run adds to the agent's model settings for a client that wants no more than `max_tokens`."""
+        if max_tokens is None:
+            return None
+        own: Any = getattr(self.agent, "model_settings", None)
+        limits: list[int | None] = [cast("dict[str, Any]", own).get("max_tokens") if isinstance(own, dict) else None]
+        allowed = [limit for limit in (*limits, self.usage_limits.output_tokens_limit) if limit is not None]
+        return ModelSettings(max_tokens=min([max_tokens, *allowed]))
 
 
 class Registry:

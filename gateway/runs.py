@@ -145,6 +145,7 @@ class Run:
                 timeout=entry.timeout,
                 usage_limits=entry.usage_limits,
                 capabilities=entry.capabilities,
+                model_settings=entry.settings(request.turn.max_tokens),
             )
         except ValidationError as error:
             # The one thing that is validated here and not when the body is read: state, by the agent's own model.

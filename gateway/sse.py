@@ -10,7 +10,9 @@ Lines end in LF only: `@ag-ui/client` splits on a blank line of two LFs and noth
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Mapping  # noqa: TC003 - fields' types
 from contextlib import aclosing
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from starlette.responses import Response
@@ -18,7 +20,7 @@ from starlette.responses import Response
 from gateway.telemetry import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import AsyncGenerator
 
     from starlette.types import Receive, Scope, Send
 
@@ -35,13 +37,36 @@ STREAM_HEADERS = {
 }
 
 
+class StreamBroken(Exception):
+    """A stream that ended badly, in a framing that has no words for it: its response breaks off, quietly."""
+
+
+def numbered(number: int, frame: bytes) -> bytes:
+    """A server-sent event with its number."""
+    return b"id: %d\n%b" % (number, frame)
+
+
+@dataclass(frozen=True, slots=True)
+class Framing:
+    """How one reader gets the frames of a run: as server-sent events, unless it asks for something else."""
+
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Response headers, on top of `STREAM_HEADERS`."""
+    write: Callable[[int, bytes], bytes] = numbered
+    """(Number, frame) -> what is sent for it; nothing for a frame that this reader would not understand. May raise
+    `StreamBroken`."""
+    heartbeat: bytes = HEARTBEAT
+    """What is sent after some silence; nothing where there is nothing that would not be read."""
+
+
 class EventStreamResponse(Response):
     """A response that sends what `source` yields, as it comes; a slow client slows its source and nothing else.
 
     Args:
-        source: whole frames, each ending in a blank line; closed when the client goes away.
-        headers: added to `STREAM_HEADERS`.
-        heartbeat: seconds of silence after which a comment is sent.
+        source: whole frames, as `framing` writes them; closed when the client goes away.
+        headers: added to those of the framing.
+        framing: says what they are, and what a heartbeat is.
+        heartbeat: seconds of silence after which one is sent.
         cut_after: seconds after which the response breaks off, so that its client resumes.
     """
 
@@ -50,27 +75,31 @@ class EventStreamResponse(Response):
         source: AsyncGenerator[bytes],
         *,
         headers: Mapping[str, str] | None = None,
+        framing: Framing | None = None,
         heartbeat: float = 15.0,
         cut_after: float | None = None,
     ) -> None:
         self.status_code = 200
         self.background = None
-        self.init_headers({**STREAM_HEADERS, **(headers or {})})
+        framing = framing or Framing()
+        self.init_headers({**STREAM_HEADERS, **framing.headers, **(headers or {})})
         self._source = source
+        self._silence = framing.heartbeat
         self._heartbeat = heartbeat
         self._cut_after = cut_after
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        if await _Sending(self._source, receive, send).until_the_end(self._heartbeat, self._cut_after):
+        if await _Sending(self._source, self._silence, receive, send).until_the_end(self._heartbeat, self._cut_after):
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 class _Sending:
     """One response under way: its source, and the three things that may end it early."""
 
-    def __init__(self, source: AsyncGenerator[bytes], receive: Receive, send: Send) -> None:
+    def __init__(self, source: AsyncGenerator[bytes], silence: bytes, receive: Receive, send: Send) -> None:
         self._source = source
+        self._silence = silence
         self._receive = receive
         self._send = send
         self._loop = asyncio.get_running_loop()
@@ -92,6 +121,8 @@ class _Sending:
         except asyncio.CancelledError:
             if not self._broken_off or self._task is None or self._task.uncancel() > 0:
                 raise
+            return False
+        except StreamBroken:
             return False
         except Exception:
             log.exception("stream_broken_off")
@@ -121,7 +152,7 @@ class _Sending:
         silent = self._loop.time() - self._sent_at
         if silent >= heartbeat:
             silent = 0.0
-            if not self._beats:  # one at a time, however slow the client is
+            if self._silence and not self._beats:  # one at a time, however slow the client is
                 beat = self._loop.create_task(self._send_heartbeat())
                 self._beats.add(beat)
                 beat.add_done_callback(self._beats.discard)
@@ -129,4 +160,4 @@ class _Sending:
 
     async def _send_heartbeat(self) -> None:
         self._sent_at = self._loop.time()
-        await self._send({"type": "http.response.body", "body": HEARTBEAT, "more_body": True})
+        await self._send({"type": "http.response.body", "body": self._silence, "more_body": True})

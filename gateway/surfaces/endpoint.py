@@ -18,7 +18,6 @@ from gateway.errors import AgentNotFound, BadRequest, CrossSite, MalformedBody, 
 from gateway.registry import tools_of
 from gateway.runs import RunRequest
 from gateway.sse import EventStreamResponse
-from gateway.wires.ag_ui_dialects import to_0_0_59, understands_1_0
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,14 +61,20 @@ class AgentEndpoint:
 
     async def respond(self, request: Request, entry: AgentEntry, principal: Principal) -> Response:
         """Start a run of `entry` for `principal`, or join the one that the same request started, and stream it."""
-        _check_media_type(request)
-        turn = await self._read(await request.body(), entry)
+        check_media_type(request)
+        return await self.answer(request, await request.body(), entry, principal)
+
+    async def answer(
+        self, request: Request, body: bytes, entry: AgentEntry, principal: Principal, asked: str | None = None
+    ) -> Response:
+        """The same for a body from elsewhere; `asked` is what the reader asks for, if the body does not say it."""
+        turn = await self._read(body, entry)
         self._check(turn, entry)
         # Counted here, because only here the agent is known.
         field = await self._services.limiter.check("agent", entry.id)
         repeat_key = _idempotency_key(request) or turn.request_id
         info = await self._services.runs.start(RunRequest(entry, self.wire, turn, principal, repeat_key))
-        response = stream(self._services, self.wire, info, dialect=turn.dialect)
+        response = stream(self._services, self.wire, info, asked=turn.dialect if asked is None else asked)
         if field:
             response.headers["ratelimit"] = field
         return response
@@ -134,19 +139,19 @@ def agent_routes(wire: Wire, registry: Registry, services: Services, *, resumabl
 
 
 def stream(
-    services: Services, wire: Wire, info: StreamInfo, *, after: int = 0, dialect: str | None = None
+    services: Services, wire: Wire, info: StreamInfo, *, after: int = 0, asked: str | None = None
 ) -> EventStreamResponse:
-    """The response that reads a run from the frame behind `after` on, in the reader's dialect of the wire."""
-    older = dialect is not None and understands_1_0(info.dialect) and not understands_1_0(dialect)
+    """The response that reads a run from the frame behind `after` on, as the reader asks for it, or as recorded."""
+    framing = wire.framing(info.run_id, info.dialect, info.dialect if asked is None else asked)
     headers = {
-        **wire.headers,
         "x-run-id": info.run_id,
         # The thread id is the client's: quoted, so that it cannot end the header line.
         "x-thread-id": quote(info.thread_id, safe="!#$&'()*+,/:;=?@[]~ "),
     }
     return EventStreamResponse(
-        services.runs.read(info.run_id, after, to_0_0_59 if older else None),
+        services.runs.read(info.run_id, after, framing),
         headers=headers,
+        framing=framing,
         heartbeat=services.server.heartbeat,
         cut_after=services.server.max_stream_seconds,
     )
@@ -165,7 +170,8 @@ def refuse_cross_site(request: Request, allowed_origins: Sequence[str]) -> None:
         raise CrossSite
 
 
-def _check_media_type(request: Request) -> None:
+def check_media_type(request: Request) -> None:
+    """Law 13: JSON is what a foreign page cannot send without asking. Raises `UnsupportedMediaType`."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise UnsupportedMediaType

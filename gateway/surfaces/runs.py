@@ -47,8 +47,8 @@ def routes(services: Services) -> list[BaseRoute]:
 
     async def resume(request: Request) -> Response:
         info, _ = await services.runs.find(request.path_params["run_id"], request.user)
-        dialect = request.query_params.get("protocolVersion")
-        return stream(services, WIRES[info.surface], info, after=_after(request), dialect=dialect)
+        asked = request.query_params.get("protocolVersion")
+        return stream(services, WIRES[info.surface], info, after=_after(request), asked=asked)
 
     async def cancel(request: Request) -> Response:
         refuse_cross_site(request, services.allowed_origins)

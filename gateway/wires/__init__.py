@@ -16,7 +16,7 @@ from pydantic_ai.tools import DeferredToolResults
 from gateway.errors import MalformedBody
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from pydantic_ai.agent import AbstractAgent
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from gateway.errors import RunError
     from gateway.failures import Report
     from gateway.history import Line
+    from gateway.sse import Framing
 
 
 T = TypeVar("T")
@@ -62,8 +63,11 @@ class Turn:
     """The client's own id of the request, the same when it repeats it; empty when the wire has none."""
     dialect: str = ""
     """What the client understands, such as AG-UI `1.0`; empty for the oldest."""
+    max_tokens: int | None = None
+    """Most tokens of one answer of the model, where the client wants fewer than the agent may use."""
     whole: bool = False
-    """Read with the client's history: `run_input` holds the whole conversation."""
+    """`run_input` holds the whole conversation: the client's own history, or a question on no thread. Nothing of it is
+    stored."""
 
 
 class Wire(Protocol):
@@ -72,8 +76,9 @@ class Wire(Protocol):
     surface: Surface
     protocol: str
     """The key of an event stream's `wire_ids` in `TurnRecord.wire_ids`: one for all surfaces that speak it."""
-    headers: Mapping[str, str]
-    """Response headers that the protocol asks for."""
+    comes_back: bool
+    """Whether a reader that has lost its run's stream can find it again. If not, the run is stopped when the last one
+    goes; if so, the agent's `on_disconnect` says what happens."""
 
     def read(self, body: bytes, history: Literal["server", "client"] = "server") -> Turn:
         """Request body -> turn. Raises `MalformedBody`.
@@ -105,6 +110,16 @@ class Wire(Protocol):
 
     def last_words(self, error: RunError) -> bytes:
         """The terminal frame for a failure outside of the adapter's own stream."""
+        ...
+
+    def framing(self, run_id: str, recorded: str, asked: str) -> Framing:
+        """How a reader gets the frames of a run.
+
+        Args:
+            run_id: of the run.
+            recorded: what they were encoded for, `Turn.dialect`.
+            asked: what the reader asks for: AG-UI's `protocolVersion`, or a media type.
+        """
         ...
 
 

@@ -26,13 +26,14 @@ from pydantic_ai.messages import FunctionToolResultEvent
 from pydantic_ai.ui.ag_ui import AGUIAdapter, AGUIEventStream
 
 from gateway.wires import Turn, ag_ui_body, checked_thread_id, parsed
+from gateway.wires.ag_ui_dialects import AS_RECORDED, FOR_0_0_59, understands_1_0
 from gateway.wires.ag_ui_dump import dumped, repeated
 from gateway.wires.ag_ui_ids import Noting, Renaming
 from gateway.wires.endings import Endable
 from gateway.wires.states import StateForHandlers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator
 
     from pydantic_ai.agent import AbstractAgent
     from pydantic_ai.messages import (
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from gateway.errors import RunError
     from gateway.failures import Report
     from gateway.history import Line
+    from gateway.sse import Framing
     from gateway.wires import Opening
 
 
@@ -184,7 +186,7 @@ class AgUi:
 
     surface: Surface = "ag-ui"
     protocol = "ag-ui"
-    headers: Mapping[str, str] = {}
+    comes_back = True
 
     def read(self, body: bytes, history: Literal["server", "client"] = "server") -> Turn:
         """`RunAgentInput` (spec 1.0, section 1.1 of the request) -> turn."""
@@ -223,6 +225,10 @@ class AgUi:
     def last_words(self, error: RunError) -> bytes:
         """`RUN_ERROR`, which is legal at any point of the stream."""
         return EventEncoder().encode(RunErrorEvent(message=error.detail, code=error.code)).encode()
+
+    def framing(self, run_id: str, recorded: str, asked: str) -> Framing:  # noqa: ARG002 - one for all runs
+        """As recorded, or converted for an older client than the run was made for."""
+        return FOR_0_0_59 if understands_1_0(recorded) and not understands_1_0(asked) else AS_RECORDED
 
 
 def _with_code(event: BaseEvent, failure: RunError) -> BaseEvent:

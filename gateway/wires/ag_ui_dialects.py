@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from gateway.sse import Framing, numbered
+
 EVENTS_0_0_59 = frozenset(
     f"{kind}_{step}"
     for kinds, steps in (
@@ -49,6 +51,15 @@ def to_0_0_59(frame: bytes) -> bytes | None:
     if not _convert(event):
         return frame
     return f"data: {json.dumps(event, separators=(',', ':'), ensure_ascii=False)}\n\n".encode()
+
+
+def _numbered_for_0_0_59(number: int, frame: bytes) -> bytes:
+    converted = to_0_0_59(frame)
+    return numbered(number, converted) if converted else b""
+
+
+AS_RECORDED = Framing()
+FOR_0_0_59 = Framing(write=_numbered_for_0_0_59)
 
 
 def _convert(event: dict[str, Any]) -> bool:

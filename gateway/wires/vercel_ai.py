@@ -29,13 +29,14 @@ from pydantic_ai.ui.vercel_ai.response_types import (
 )
 
 from gateway.ids import new_id
+from gateway.sse import Framing
 from gateway.wires import Turn, checked_thread_id, parsed, vercel_ai_body
 from gateway.wires.endings import Endable
 from gateway.wires.states import StateForHandlers
 from gateway.wires.vercel_ai_dump import dumped
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping
+    from collections.abc import AsyncIterator, Iterator
 
     from pydantic_ai.agent import AbstractAgent
     from pydantic_ai.messages import (
@@ -54,6 +55,8 @@ if TYPE_CHECKING:
     from gateway.failures import Report
     from gateway.history import Line
     from gateway.wires import Opening
+
+CHUNKS = Framing({"x-vercel-ai-ui-message-stream": "v1"})
 
 ABOUT_A_CALL = (
     ToolInputAvailableChunk,
@@ -194,7 +197,7 @@ class VercelAi:
 
     surface: Surface = "vercel-ai"
     protocol = "vercel-ai"
-    headers: Mapping[str, str] = {"x-vercel-ai-ui-message-stream": "v1"}
+    comes_back = True
 
     def read(self, body: bytes, history: Literal["server", "client"] = "server") -> Turn:
         """A body of `DefaultChatTransport`, or `{id, message}` of its documented persistence pattern -> turn."""
@@ -241,6 +244,10 @@ class VercelAi:
         """An `error` chunk and the end marker."""
         chunk = json.dumps({"type": "error", "errorText": _error_text(error)})
         return f"data: {chunk}\n\ndata: [DONE]\n\n".encode()
+
+    def framing(self, run_id: str, recorded: str, asked: str) -> Framing:  # noqa: ARG002 - one for all
+        """UI message chunks."""
+        return CHUNKS
 
 
 def _error_text(error: RunError) -> str:
