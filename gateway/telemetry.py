@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
 from typing import TYPE_CHECKING
 
 import structlog
@@ -63,6 +64,9 @@ def configure_logging(settings: ServerSettings) -> None:
         logging.getLogger(name).propagate = True
     logging.getLogger("uvicorn.error").addFilter(_is_news)
     logging.captureWarnings(capture=True)
+    # What pydantic-ai's adapters leave out of a request they say with the client's own words (law 7); and Python keeps
+    # each distinct text that it has shown.
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"(pydantic_ai\.ui|gateway)\.")
 
 
 def _is_news(record: logging.LogRecord) -> bool:

@@ -386,6 +386,19 @@ async def test_a_stream_that_is_broken_off_is_no_error_in_the_log_and_a_bad_requ
         assert gateway.logged("Invalid HTTP request received."), "uvicorn's other lines are kept"
 
 
+async def test_what_a_client_says_is_not_in_the_log_when_some_of_it_is_left_out(tmp_path: Path) -> None:
+    file = {"type": "document", "source": {"type": "file", "value": "the-clients-words"}}
+    message = {"id": "m", "role": "user", "content": [{"type": "text", "text": "pid"}, file]}
+    async with serving(tmp_path) as gateway:
+        gateway.go()
+        answer = await gateway.ask("POST", run_url("ag-ui", "patient"), json=turn("ag-ui", messages=[message]))
+        assert answer
+        assert answer.status_code == 200
+        gateway.process.send_signal(signal.SIGTERM)
+        await gateway.until_logged("draining")
+        assert "the-clients-words" not in gateway.log
+
+
 @asynccontextmanager
 async def working(folder: Path, **server: Any) -> AsyncGenerator[Gateway]:
     """Two workers, each of which has started."""
