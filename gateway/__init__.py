@@ -1,4 +1,4 @@
-"""Serve pydantic-ai agents to browsers: AG-UI and the Vercel AI SDK behind one safe, typed gateway.
+"""Serve pydantic-ai agents to browsers: AG-UI, the Vercel AI SDK and plain streams behind one safe, typed gateway.
 
 The names in `__all__` are the public interface; everything else may change. They are imported when first used, so that
 commands which need no agent (`gateway --help`, `gateway schema`) start at once.

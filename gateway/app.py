@@ -10,9 +10,9 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import Mount
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from gateway import openapi
 from gateway.auth import Credentials
 from gateway.errors import Unauthenticated, problem
 from gateway.limits import RateLimiter
@@ -20,7 +20,8 @@ from gateway.manager import RunManager
 from gateway.middleware import AccessLog, AddressLimit, BodyLimit, PrincipalLimit, Problems, RequestId, TrustedHosts
 from gateway.registry import Registry
 from gateway.retention import keep_sweeping
-from gateway.surfaces import ag_ui, agents, health, threads, vercel_ai
+from gateway.routing import Around
+from gateway.surfaces import ag_ui, agents, health, native, threads, vercel_ai
 from gateway.surfaces import runs as run_routes
 from gateway.surfaces.endpoint import Services
 
@@ -36,7 +37,10 @@ if TYPE_CHECKING:
 
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 
-REQUEST_HEADERS = ("authorization", "content-type", "x-api-key", "last-event-id", "traceparent", "idempotency-key")
+REQUEST_HEADERS = (
+    *("authorization", "content-type", "x-api-key", "last-event-id", "traceparent", "idempotency-key"),
+    "user-agent",  # `useCompletion` of the AI SDK sets one, which browsers other than Chromium ask for
+)
 """Request headers that a page may send."""
 
 RESPONSE_HEADERS = ("x-run-id", "x-thread-id", "x-request-id", "location", "retry-after", "ratelimit")
@@ -52,7 +56,7 @@ def create_app(config: GatewayConfig) -> Starlette:
     app = Starlette(
         routes=[
             *health.routes(registry, runs),
-            Mount("", routes=_routes(registry, services), middleware=_guards(config, limiter)),
+            Around(routes=_guarded(config, registry, services), middleware=_guards(config, limiter)),
         ],
         middleware=_observers(config.server),
         lifespan=lambda _app: _lifespan(registry, runs, config.threads.keep_days),
@@ -62,11 +66,17 @@ def create_app(config: GatewayConfig) -> Starlette:
     return app
 
 
+def _guarded(config: GatewayConfig, registry: Registry, services: Services) -> list[BaseRoute]:
+    routes = _routes(registry, services)
+    return [*openapi.routes(config.auth), Around(routes=routes, middleware=_callers(config, services.limiter))]
+
+
 def _routes(registry: Registry, services: Services) -> list[BaseRoute]:
     return [
         *agents.routes(registry),
         *ag_ui.routes(registry, services),
         *vercel_ai.routes(registry, services),
+        *native.routes(registry, services),
         *run_routes.routes(services),
         *threads.routes(services),
     ]
@@ -88,6 +98,12 @@ def _guards(config: GatewayConfig, limiter: RateLimiter) -> list[Middleware]:
         _cors(config.cors),  # outside auth, so that a page can read a 401
         Middleware(Problems),  # inside CORS, so that a page can read every error
         Middleware(AddressLimit, limiter=limiter),  # before auth, so that guessing keys is limited
+    ]
+
+
+def _callers(config: GatewayConfig, limiter: RateLimiter) -> list[Middleware]:
+    """Around everything that asks who is calling: not the document, which a browser reads without credentials."""
+    return [
         Middleware(BodyLimit, max_bytes=config.server.max_body_bytes),
         Middleware(AuthenticationMiddleware, backend=Credentials.from_config(config), on_error=_unauthenticated),
         Middleware(PrincipalLimit, limiter=limiter),

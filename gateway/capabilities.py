@@ -39,7 +39,7 @@ def capabilities_of(entry: AgentEntry) -> AgentCapabilities:
             parallel_calls=True,
             client_provided="ag-ui" in entry.surfaces,
         ),
-        output=OutputCapabilities(structured_output=_is_structured(agent)),
+        output=OutputCapabilities(structured_output=entry.answers_in_data),
         state=StateCapabilities(snapshots=True, deltas=True) if _has_state(agent) else None,
         execution=ExecutionCapabilities(
             max_iterations=entry.usage_limits.request_limit, max_execution_time=round(entry.timeout * 1000)
@@ -52,13 +52,6 @@ def capabilities_of(entry: AgentEntry) -> AgentCapabilities:
 
 def _tool(name: str, description: str | None, parameters: dict[str, Any]) -> Tool:
     return Tool(name=name, description=description or "", parameters=parameters)
-
-
-def _is_structured(agent: AbstractAgent[Any, Any]) -> bool:
-    # One of several outputs may be text or a pause for approval; a schema of any other type is structured output.
-    schema = agent.output_json_schema()
-    choices = schema.get("anyOf", [schema])
-    return any(choice.get("type") != "string" and "DeferredToolRequests" not in str(choice) for choice in choices)
 
 
 def _has_state(agent: AbstractAgent[Any, Any]) -> bool:

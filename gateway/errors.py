@@ -149,6 +149,14 @@ class MalformedBody(GatewayError):
     sentence = "The request body is not what this address expects."
 
 
+class UnsuitableAgent(GatewayError):
+    """Data asked of an agent that answers in text, or text of one that answers in data."""
+
+    code = "unsuitable_agent"
+    status = 422
+    sentence = "This agent does not answer in that form."
+
+
 class PromptTooLong(GatewayError):
     """More characters of new text than `server.max_prompt_chars`."""
 

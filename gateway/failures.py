@@ -68,6 +68,8 @@ def reporter(run_id: str, agent_id: str) -> Report:
         cause = None if isinstance(failure, FROM_OUTSIDE) else error
         level = logging.WARNING if expected else logging.ERROR
         log.log(level, failure.code, run_id=run_id, agent=agent_id, exc_info=cause)
-        return type(failure)(f"{failure.detail} (reference {run_id})")
+        shown = type(failure)(f"{failure.detail} (reference {run_id})")
+        shown.members["run_id"] = run_id
+        return shown
 
     return report

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from gateway.coordination import Coordination, Lease
     from gateway.registry import AgentEntry
+    from gateway.streams import StreamInfo, StreamLog
 
 QUEUE_TIMEOUT = 60.0
 """Seconds that a turn waits for the run before it (`concurrency: enqueue`)."""
@@ -22,23 +23,37 @@ INTERRUPT_TIMEOUT = 10.0
 """Seconds that a stopped run has to let go of its thread (`concurrency: interrupt`)."""
 
 
+LETTING_GO = 1.0
+"""Seconds that a run which has said its last word has to let go of its thread: its reader may be quicker."""
+
+WAITING = 8
+"""Turns that may wait for that."""
+
+
 def thread_key(scope: str, thread_id: str) -> str:
     """The key of the lease on a thread: one for each owner and thread, whatever the agent and the surface."""
     return f"thread/{scope}/{thread_id}"
 
 
 class ThreadLocks:
-    """Leases on threads, as the agents' policies want them."""
+    """Leases on threads, as the agents' policies want them.
 
-    def __init__(self, coordination: Coordination) -> None:
+    Args:
+        coordination: has the leases.
+        streams: knows which runs have not said their last word.
+    """
+
+    def __init__(self, coordination: Coordination, streams: StreamLog) -> None:
         self._coordination = coordination
+        self._streams = streams
 
-    async def lock(self, key: str, run_id: str, entry: AgentEntry) -> Lease:
+    async def lock(self, info: StreamInfo, entry: AgentEntry) -> Lease:
         """The lease for a run of that agent. Raises `RunConflict`, with the run in the way."""
         acquire = self._coordination.acquire
+        key, run_id = thread_key(info.scope, info.thread_id), info.run_id
         match entry.concurrency:
             case "reject":
-                lease = await acquire(key, run_id)
+                lease = await self._free(info.scope, info.thread_id, run_id)
             case "enqueue":
                 lease = await acquire(key, run_id, queue=entry.max_queue, timeout=QUEUE_TIMEOUT)
             case "interrupt":
@@ -51,13 +66,21 @@ class ThreadLocks:
     async def held(self, scope: str, thread_id: str) -> AsyncGenerator[int]:
         """The fencing token of a lease for those who change a thread without a run. Raises `RunConflict`."""
         key = thread_key(scope, thread_id)
-        lease = await self._coordination.acquire(key, new_id())
+        lease = await self._free(scope, thread_id, new_id())
         if lease is None:
             raise await self._conflict(key)
         try:
             yield lease.token
         finally:
             await self._coordination.release(lease)
+
+    async def _free(self, scope: str, thread_id: str, holder: str) -> Lease | None:
+        """A lease on a thread where nothing goes on."""
+        key = thread_key(scope, thread_id)
+        lease = await self._coordination.acquire(key, holder)
+        if lease or await self._streams.find(scope, thread_id):
+            return lease
+        return await self._coordination.acquire(key, holder, queue=WAITING, timeout=LETTING_GO)
 
     async def _take_over(self, key: str, run_id: str) -> Lease | None:
         lease = await self._coordination.acquire(key, run_id)

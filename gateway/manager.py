@@ -58,7 +58,7 @@ class RunManager:
     def __init__(self, threads: Threads, streams: StreamLog, coordination: Coordination, keep: float) -> None:
         self.threads = threads
         self.streams = streams
-        self.locks = ThreadLocks(coordination)
+        self.locks = ThreadLocks(coordination, streams)
         self.draining = False
         self._coordination = coordination
         self._keep = keep
@@ -129,16 +129,17 @@ class RunManager:
 
     async def read(self, run_id: str, after: int, framing: Framing) -> AsyncGenerator[bytes]:
         """The run's frames after that number, as the framing writes them, until the run has ended."""
-        write = framing.write
         run = self._runs.get(run_id)
         if run:
             run.readers += 1
         try:
             async with aclosing(self.streams.read(run_id, after)) as batches:
                 async for batch in batches:
-                    written = [write(number, frame) for number, frame in enumerate(batch.frames, batch.first)]
-                    if sent := b"".join(written):
+                    sent, broken = framing.written(batch.first, batch.frames)
+                    if sent:
                         yield sent
+                    if broken:
+                        raise broken
         finally:
             if run:
                 run.readers -= 1
@@ -231,7 +232,7 @@ class RunManager:
             only_answers = ids_of(request.turn.answers) and not request.turn.messages
             if only_answers and (taking := await self._answered_meanwhile(request)):
                 return taking
-            lease = await self.locks.lock(key, run_id, request.entry)
+            lease = await self.locks.lock(info, request.entry)
         try:
             run, writer = await self._prepare(request, info, lease)
         except BaseException:

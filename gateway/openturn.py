@@ -87,7 +87,14 @@ class OpenTurn:
         plan = self._plan
         repeats = None if plan.runs else Repetition(plan.line, plan.said or (), plan.waiting)
         # Without a message of the user's, the client goes on with the answer that it has.
-        return Opening(self._state, continues=self._continues, expires_at=self._expires_at, repeats=repeats)
+        return Opening(
+            self._info.run_id,
+            self._state,
+            continues=self._continues,
+            expires_at=self._expires_at,
+            repeats=repeats,
+            agent=self._info.agent,
+        )
 
     @property
     def answers(self) -> DeferredToolResults | None:

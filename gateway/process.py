@@ -23,6 +23,8 @@ class ServerSettings(Settings):
     """Largest request body, in bytes."""
     max_prompt_chars: PositiveInt = 100_000
     """Most characters of new text in one turn."""
+    max_tool_result_chars: PositiveInt = 10_000
+    """Most characters of a tool's result in the plain stream of events; what is longer is cut."""
     allowed_hosts: list[str] = []
     """Host names to answer for, `*.example.com` included. Empty: loopback names on a loopback bind, else every name."""
     trusted_proxies: list[str] = []

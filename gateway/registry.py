@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -16,6 +17,7 @@ from pydantic import ConfigDict, ValidationError
 from pydantic_ai import Agent, AgentSpec
 from pydantic_ai.agent import AbstractAgent
 from pydantic_ai.capabilities import AbstractCapability
+from pydantic_ai.output import TextOutput
 from pydantic_ai.settings import ModelSettings
 from pydantic_ai.toolsets import ExternalToolset, FunctionToolset
 from pydantic_ai.usage import UsageLimits
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from gateway.auth import Principal
     from gateway.config import Surface
 
-SERVED: tuple[Surface, ...] = ("ag-ui", "vercel-ai")
+SERVED: tuple[Surface, ...] = ("ag-ui", "vercel-ai", "native")
 """The surfaces that this version serves; others may be configured and are not announced."""
 
 
@@ -63,6 +65,27 @@ class AgentEntry:
         object.__setattr__(self, "lifetime", AgentLifetime(self.id, self.agent))
 
     lifetime: AgentLifetime = field(init=False)
+
+    @cached_property
+    def answers_in_data(self) -> bool:
+        """Whether an answer may be structured output."""
+        # One of several outputs may be text or a pause for approval; a schema of any other type is structured output.
+        return any(
+            choice.get("type") != "string" and "DeferredToolRequests" not in str(choice) for choice in self._outputs
+        )
+
+    @cached_property
+    def answers_in_text(self) -> bool:
+        """Whether an answer may be text, also such as an output function makes something else of."""
+        declared: Any = self.agent.output_type
+        outputs: list[Any] = [*declared] if isinstance(declared, list | tuple) else [declared]
+        is_read = any(isinstance(output, TextOutput) for output in outputs)
+        return is_read or any(choice.get("type") == "string" for choice in self._outputs)
+
+    @cached_property
+    def _outputs(self) -> list[dict[str, Any]]:
+        schema = self.agent.output_json_schema()
+        return schema.get("anyOf", [schema])
 
     def settings(self, max_tokens: int | None) -> ModelSettings | None:
         """What a run adds to the agent's model settings for a client that wants no more than `max_tokens`."""

@@ -66,7 +66,8 @@ class RunRequest:
     def repeat_name(self) -> str:
         """The name under which the run of this request is remembered: for this owner, agent, surface and thread."""
         place = f"{self.principal.scope}/{self.entry.id}/{self.wire.surface}"
-        return f"request/{place}/{len(self.repeat_key)}:{self.repeat_key}/{self.turn.thread_id}"
+        thread = "" if self.turn.unnamed else self.turn.thread_id
+        return f"request/{place}/{len(self.repeat_key)}:{self.repeat_key}/{thread}"
 
     def info(self, run_id: str) -> StreamInfo:
         """What the stream log keeps of the run beside its frames."""
@@ -77,7 +78,7 @@ class RunRequest:
             scope=self.principal.scope,
             thread_id=self.turn.thread_id,
             started_at=time.time(),
-            lost=self.wire.last_words(RunLost(f"{RunLost.sentence} (reference {run_id})")),
+            lost=self.wire.last_words(RunLost(f"{RunLost.sentence} (reference {run_id})", members={"run_id": run_id})),
             dialect=self.turn.dialect,
         )
 
@@ -126,7 +127,7 @@ class Run:
     def prepare(self, deps: Any) -> None:
         """Make ready what can be refused. Raises `MalformedBody`."""
         request, entry, opened = self.request, self.request.entry, self._opened
-        opening = opened.opening if opened else Opening()
+        opening = opened.opening if opened else Opening(self.info.run_id, agent=self.info.agent)
         adapter = request.wire.adapter(entry.agent, request.turn, opening, self._report)
         self._stream = cast("Endable", adapter.build_event_stream())  # as every wire's is
         events = opened.events if opened else None
@@ -189,7 +190,7 @@ class Run:
 
     async def _pump(self, writer: StreamWriter) -> None:
         encode, append = self._stream.encode_event, writer.append
-        storing = self._storing
+        storing, self._stream.emit = self._storing, self._emit
         try:
             stream = self._stream.transform_stream(
                 self._events, on_complete=storing.finished, on_cancel=storing.cancelled
@@ -212,6 +213,13 @@ class Run:
                 await self._close(writer, self.request.wire.last_words(failure))
         if not self._over:
             await self._close(writer)
+
+    def _emit(self, event: Any) -> None:
+        if self._writer and not self._over:
+            try:
+                self._writer.append(self._stream.encode_event(event).encode())
+            except StreamFull as error:
+                self.end(error)
 
     async def _end(self, writer: StreamWriter, error: Exception) -> None:
         """Close what is open and say how it ended, beside a pump that is stuck."""

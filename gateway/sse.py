@@ -10,7 +10,7 @@ Lines end in LF only: `@ag-ui/client` splits on a blank line of two LFs and noth
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping  # noqa: TC003 - fields' types
+from collections.abc import Callable, Mapping, Sequence  # noqa: TC003 - fields' types
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -57,6 +57,16 @@ class Framing:
     `StreamBroken`."""
     heartbeat: bytes = HEARTBEAT
     """What is sent after some silence; nothing where there is nothing that would not be read."""
+
+    def written(self, first: int, frames: Sequence[bytes]) -> tuple[bytes, StreamBroken | None]:
+        """What is sent for frames from that number on, and what breaks the stream off behind it."""
+        write, sent = self.write, list[bytes]()
+        try:
+            for number, frame in enumerate(frames, first):
+                sent.append(write(number, frame))
+        except StreamBroken as broken:
+            return b"".join(sent), broken
+        return b"".join(sent), None
 
 
 class EventStreamResponse(Response):

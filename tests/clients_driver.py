@@ -157,6 +157,8 @@ class Opening:
     """Tools that run in the browser (AG-UI)."""
     state: Any = None
     """Shared state (AG-UI)."""
+    text: bool = False
+    """Have the answer as nothing but text (AI SDK)."""
     body: Json = field(default_factory=dict[str, Any])
     """More members for each request body (AI SDK)."""
     thread: str = field(default_factory=lambda: str(uuid.uuid4()))
@@ -261,12 +263,13 @@ class AiSdk:
     """The AI SDK's `Chat` with one agent, set up as `useChat` would."""
 
     def __init__(self, node: Node, url: str, agent: str, opening: Opening) -> None:
-        self._node = node
+        self._node, self._opening = node, opening
         self._key = str(uuid.uuid4())
         self._node.call(
             "open",
             key=self._key,
-            url=f"{url}/agents/{agent}/vercel-ai",
+            url=f"{url}/agents/{agent}/vercel-ai{'?protocol=text' * opening.text}",
+            text=opening.text,
             threadId=opening.thread,
             headers=dict(opening.headers),
             body=opening.body,
@@ -319,7 +322,7 @@ class AiSdk:
         error: Json = raw["error"] or {}
         shown: str = error.get("message", "")
         problem: Json = json.loads(shown) if shown.startswith("{") else {}
-        if wire and not problem:
+        if wire and not problem and not self._opening.text:
             for exchange in raw["exchanges"]:
                 frames = _checked(exchange["text"])
                 assert {"finish", "error", "abort"} & {frame["type"] for frame in frames[-3:]}

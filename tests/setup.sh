@@ -18,9 +18,12 @@ debian() {
     fi
 }
 
+command -v curl >/dev/null || debian curl || missing "curl (the commands of examples/curl.md are not tested)"
 command -v redis-server >/dev/null || debian redis-server || missing "redis-server (limits on Redis are not tested)"
 command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || debian postgresql ||
     missing "PostgreSQL (threads in it are not tested)"
+command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null ||
+    debian chromium || missing "Chromium (pages are not looked at in a browser)"
 command -v npm >/dev/null || debian nodejs npm || missing "Node.js with npm (the real npm clients are not tested)"
 
 if command -v npm >/dev/null; then

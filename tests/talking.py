@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import httpx
+from described import assert_as_described
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping
@@ -81,7 +82,10 @@ def error_of(wire: str, body: str) -> tuple[str, str]:
 async def calling(
     app: Starlette, *, address: str = "127.0.0.1", base_url: str = "http://localhost", **headers: str
 ) -> AsyncGenerator[httpx.AsyncClient]:
-    """A client of an app in memory, with the app's lifespan around it. Streams are read to their end."""
+    """A client of an app in memory, with the app's lifespan around it. Streams are read to their end.
+
+    Whatever a gateway answers must be what its document says.
+    """
     # What reaches the transport was not caught by the app; a server would close the connection.
     transport = httpx.ASGITransport(app, raise_app_exceptions=True, client=(address, 50_000))
     async with (
@@ -91,9 +95,15 @@ async def calling(
             base_url=base_url,
             headers={name.replace("_", "-"): value for name, value in headers.items()},
             timeout=15,
+            event_hooks={"response": [_is_as_described] if hasattr(app.state, "registry") else []},
         ) as client,
     ):
         yield client
+
+
+async def _is_as_described(response: httpx.Response) -> None:
+    await response.aread()
+    assert_as_described(response)
 
 
 def assert_problem(response: httpx.Response, status: int, code: str, *members: str) -> dict[str, Any]:

@@ -33,7 +33,7 @@ ORDER = [
     "lifetime redisconn",
     "auth stores limits coordination streams",
     "registry",
-    "middleware capabilities calls locks state answers replay",
+    "middleware routing capabilities calls locks state answers replay",
     "turns",
     "openturn",
     "threads",
@@ -43,8 +43,10 @@ ORDER = [
     "manager",
     "retention",
     "surfaces",
+    "openapi",
     "app",
     "server workers",
+    "client",
     "cli",
     "__main__",
 ]
@@ -162,10 +164,11 @@ def test_the_layers_stand_in_the_order_that_their_duties_ask_for() -> None:
         "CORSMiddleware",
         "Problems",
         "AddressLimit",
-        "BodyLimit",
-        "AuthenticationMiddleware",
-        "PrincipalLimit",
     ]
+    *document, signed_in = guarded.routes
+    assert [getattr(route, "path", None) for route in document] == ["/openapi.json", "/docs"]
+    assert isinstance(signed_in, Mount)
+    assert names_of(signed_in.app) == ["BodyLimit", "AuthenticationMiddleware", "PrincipalLimit"]
 
 
 def test_the_public_names_are_these() -> None:

@@ -44,6 +44,7 @@ async def test_an_agent_is_listed_with_the_surfaces_that_it_offers_and_that_are_
     assert listed["assistant"]["surfaces"] == {
         "ag-ui": "http://localhost/agents/assistant/ag-ui",
         "vercel-ai": "http://localhost/agents/assistant/vercel-ai",
+        "native": "http://localhost/agents/assistant/run",
     }
     assert list(listed["plain"]["surfaces"]) == ["vercel-ai"], "copilotkit is not served by this version"
     assert listed["plain"]["description"] == "Says hello."
@@ -107,6 +108,7 @@ def test_the_urls_of_the_catalogue_are_the_ones_to_post_to() -> None:
         for agent in client.get(f"{url}/agents").json()["agents"]:
             assert client.get(agent["url"]).json()["id"] == agent["id"]
             for surface, address in agent["surfaces"].items():
-                response = client.post(address, json=turn(surface, "Hello"))
+                body = {"prompt": "Hello"} if surface == "native" else turn(surface, "Hello")
+                response = client.post(address, json=body)
                 assert response.status_code == 200
-                assert events_of(response.text)
+                assert response.json()["outcome"] if surface == "native" else events_of(response.text)

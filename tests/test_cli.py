@@ -157,7 +157,11 @@ WARNINGS = [
     (f"auth: {{api_keys: [{KEY[:-1]}, scopes: [admin]}}]}}", "auth.api_keys.0.scopes", "no agent"),
     ("stores: {streams: 'redis://localhost/0'}", "stores.conversations", "have to reach"),
     ("agents: {one: {import: 'mine:agent', usage_limits: {request_limit: null}}}", "agents.one.usage_limits", "lifted"),
-    ("agents: {one: {import: 'mine:agent', surfaces: [ag-ui, native]}}", "agents.one.surfaces", "native is not"),
+    (
+        "agents: {one: {import: 'mine:agent', surfaces: [ag-ui, copilotkit]}}",
+        "agents.one.surfaces",
+        "copilotkit is not",
+    ),
 ]
 
 
@@ -183,10 +187,11 @@ def test_check_notes_what_may_well_be_right(project: Project) -> None:
 
 def test_agents_lists_descriptions_tools_and_urls(project: Project) -> None:
     project.write(f"server: {{host: '::', port: 9000, root_path: /ai}}\nauth: {{anonymous: true}}\n{CONFIG}")
-    header, first, second = project.run("agents").stdout.splitlines()
+    header, first, *others = project.run("agents").stdout.splitlines()
     assert header.split() == ["Agent", "Description", "Tools", "URLs"]
     assert re.split("  +", first.strip()) == ["one", "Says little.", "look_up", "http://[::1]:9000/ai/agents/one/ag-ui"]
-    assert second.strip() == "http://[::1]:9000/ai/agents/one/vercel-ai"
+    at = "http://[::1]:9000/ai/agents/one"
+    assert [other.strip() for other in others] == [f"{at}/vercel-ai", f"{at}/run"]
 
 
 def test_without_a_terminal_a_table_is_not_cut_to_the_width_of_one(project: Project) -> None:

@@ -515,5 +515,6 @@ def test_the_lock_pins_every_package_and_names_no_host() -> None:
     lock = json.loads((FOLDER / "package-lock.json").read_text())
     packages = [package for path, package in lock["packages"].items() if path]
     assert all("integrity" in package and "resolved" not in package for package in packages)
-    wanted: dict[str, str] = json.loads((FOLDER / "package.json").read_text())["dependencies"]
+    asked = json.loads((FOLDER / "package.json").read_text())
+    wanted: dict[str, str] = {**asked["dependencies"], **asked["devDependencies"]}
     assert all(version.rpartition("@")[2][0].isdigit() for version in wanted.values())

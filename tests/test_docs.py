@@ -13,7 +13,6 @@ import pytest
 import yaml
 from serving import DEMO_AGENTS, ROOT, make_config
 from starlette.testclient import TestClient
-from talking import frames_of
 
 from gateway.config import GatewayConfig
 from gateway.registry import Registry
@@ -48,10 +47,22 @@ def test_the_curl_command_of_the_readme_streams_an_answer(demo_url: str) -> None
     done = subprocess.run(
         ["sh", "-c", command.replace(README_URL, demo_url)], capture_output=True, text=True, timeout=30, check=True
     )
-    frames = frames_of(done.stdout)
-    assert frames[0].startswith('data: {"type":"start","messageId":"')
-    assert frames[-1] == "data: [DONE]"
-    assert "".join(re.findall(r'"delta":"([^"]*)"', done.stdout)).startswith("1 2 3 4")
+    assert "".join(re.findall(r'^data: {"text":"([^"]*)"}$', done.stdout, re.MULTILINE)).startswith("1 2 3 4")
+    assert re.search(r'^event: done\ndata: {.*"outcome":"finished"}$', done.stdout, re.MULTILINE)
+
+
+def test_the_python_client_snippet_of_the_readme_prints_an_answer(
+    demo_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    snippet = next(snippet for snippet in snippets("python") if "gateway.client" in snippet)
+    exec(snippet.replace(README_URL, demo_url), {})  # noqa: S102 - our own README
+    assert "1 2 3 4" in capsys.readouterr().out
+
+
+def test_the_event_source_of_the_readme_is_served(demo_url: str) -> None:
+    url = re.findall(r"new EventSource\('([^']+)'\)", "".join(snippets("js")))[0]
+    with httpx.stream("GET", url.replace(README_URL, demo_url)) as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
 
 
 def test_the_ag_ui_snippet_of_the_readme_prints_an_answer(demo_url: str, tmp_path: Path) -> None:
@@ -85,7 +96,7 @@ def test_the_configs_of_the_readme_build(snippet: str) -> None:
 def test_the_python_snippet_of_the_readme_serves_its_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # where it keeps its threads
     namespace: dict[str, Any] = {}
-    exec("".join(snippets("python")), namespace)  # noqa: S102 - our own README
+    exec(next(snippet for snippet in snippets("python") if "FastAPI" in snippet), namespace)  # noqa: S102 - our own README
     body: dict[str, Any] = {
         "threadId": "t",
         "runId": "r",

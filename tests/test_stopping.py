@@ -113,7 +113,18 @@ async def takes_turns_again(client: httpx.AsyncClient, wire: str, thread: str) -
 async def test_a_thread_is_free_at_once_when_its_run_was_stopped(client: httpx.AsyncClient, wire: str) -> None:
     async with held(client, wire) as run:
         await stopped_within_a_second(client, run)
-        await takes_turns_again(client, wire, run.thread)
+        response = await client.post(run_url(wire, "fast"), json=turn(wire, "3", run.thread))
+        assert text_of(events_of(response.text)) == "0 1 2 "
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_a_turn_waits_a_moment_for_a_stopped_run_to_let_go(client: httpx.AsyncClient, wire: str) -> None:
+    async with held(client, wire, "swallowing") as run:
+        await stopped_within_a_second(client, run)
+        waiting = asyncio.create_task(client.post(run_url(wire, "fast"), json=turn(wire, "3", run.thread)))
+        await asyncio.sleep(0.2)  # it is refused at once, or not at all
+        run.gate.open()
+        assert text_of(events_of((await waiting).text)) == "0 1 2 "
 
 
 @pytest.mark.parametrize("agent", ["gated", "sleeping"])

@@ -96,7 +96,8 @@ class Thread:
         if turn.messages:
             self.save(turn.messages, "running", {"user": list(turn.message_ids)})
         self.waiting = None
-        adapter = self.wire.adapter(self.agent, turn, Begin(continues=not turn.messages), reporter("run", "agent"))
+        opened = Begin(str(uuid4()), continues=not turn.messages, agent="agent")
+        adapter = self.wire.adapter(self.agent, turn, opened, reporter("run", "agent"))
         stream: Any = adapter.build_event_stream()
         tokens.append(token := CancellationToken())
         history = [entry.message for entry in self.line.entries]
@@ -105,11 +106,11 @@ class Thread:
         def store(outcome: str, messages: Sequence[ModelMessage]) -> None:
             self.save(messages, outcome, {self.wire.protocol: json.loads(json.dumps(stream.wire_ids))})
 
-        def finished(result: AgentRunResult[Any]) -> None:
+        async def finished(result: AgentRunResult[Any]) -> None:
             self.waiting = result.output if isinstance(result.output, DeferredToolRequests) else None
             store(FINISHED, result.new_messages())
 
-        def cancelled(run: RunCancelled) -> None:
+        async def cancelled(run: RunCancelled) -> None:
             store(CANCELLED, run.new_messages())
 
         frames: list[str] = []

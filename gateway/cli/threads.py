@@ -140,7 +140,8 @@ async def _newest_first(view: ThreadView) -> AsyncGenerator[Thread]:
 async def _exported(view: ThreadView, thread: Thread) -> dict[str, Any] | None:
     """A thread with its branches, each with the messages that are its own; nothing for one that was deleted."""
     from gateway.surfaces.thread_branches import branch_summary, read_branches  # noqa: PLC0415 - not for `--help`
-    from gateway.surfaces.thread_shapes import native, native_messages, stored_status, summary  # noqa: PLC0415
+    from gateway.surfaces.thread_shapes import native, stored_status, summary  # noqa: PLC0415
+    from gateway.wires.native_shapes import messages_of  # noqa: PLC0415
 
     try:
         line = await view.read_line(thread.record.head_id)
@@ -148,7 +149,10 @@ async def _exported(view: ThreadView, thread: Thread) -> dict[str, Any] | None:
         return None
     status = stored_status(thread)
     others = [branch for branch in await read_branches(view, thread, limit=None) if not branch.current]
-    branches = [branch_summary(each, status) | {"messages": native_messages(each.own)} for each in others]
+    branches = [
+        branch_summary(each, status) | {"messages": messages_of([entry.message for entry in each.own])}
+        for each in others
+    ]
     state = thread.turn.state if thread.turn else None
     return {**summary(thread, status), "renamed": thread.renamed, "state": state, **native(line), "branches": branches}
 

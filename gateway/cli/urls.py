@@ -1,4 +1,4 @@
-"""Where an agent will answer, as far as the config can tell: `http://127.0.0.1:8000/agents/<id>/<surface>`."""
+"""Where an agent will answer, as far as the config can tell: `http://127.0.0.1:8000/agents/<id>/ag-ui`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ if TYPE_CHECKING:
     from gateway.config import ServerSettings
 
 
+PATHS = {"native": "run"}
+"""Surfaces whose path has another name; plain clients find the streams beside it."""
+
+
 def base_url(server: ServerSettings) -> str:
     """The URL of the listener on this machine, with the path prefix that a proxy would strip."""
     port = str(server.port) if server.port else "<port>"
@@ -17,7 +21,7 @@ def base_url(server: ServerSettings) -> str:
 
 def surface_url(server: ServerSettings, agent_id: str, surface: str) -> str:
     """Where a front end reaches the agent."""
-    return f"{base_url(server)}/agents/{agent_id}/{surface}"
+    return f"{base_url(server)}/agents/{agent_id}/{PATHS.get(surface, surface)}"
 
 
 def _host(host: str) -> str:

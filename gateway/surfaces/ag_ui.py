@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Unpack
 
-from gateway.surfaces.endpoint import agent_routes
+from gateway.surfaces.endpoint import AgentEndpoint, agent_routes
 from gateway.surfaces.mounted import AgentApp, MountOptions
 from gateway.wires.ag_ui import AgUi
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def routes(registry: Registry, services: Services) -> list[BaseRoute]:
     """The surface's routes in the gateway."""
-    return agent_routes(AgUi(), registry, services)
+    return agent_routes(AgentEndpoint(AgUi(), services), registry)
 
 
 def to_ag_ui(agent: AbstractAgent[Any, Any], **options: Unpack[MountOptions]) -> AgentApp:

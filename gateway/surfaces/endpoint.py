@@ -14,13 +14,21 @@ from urllib.parse import quote
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from gateway.errors import AgentNotFound, BadRequest, CrossSite, MalformedBody, PromptTooLong, UnsupportedMediaType
+from gateway.errors import (
+    AgentNotFound,
+    BadRequest,
+    CrossSite,
+    MalformedBody,
+    PromptTooLong,
+    UnsuitableAgent,
+    UnsupportedMediaType,
+)
 from gateway.registry import tools_of
 from gateway.runs import RunRequest
 from gateway.sse import EventStreamResponse
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from starlette.requests import Request
     from starlette.routing import BaseRoute
@@ -32,6 +40,9 @@ if TYPE_CHECKING:
     from gateway.registry import AgentEntry, Registry
     from gateway.streams import StreamInfo
     from gateway.wires import Turn, Wire
+
+    Asked = Callable[[Request], str | None]
+    """A request -> what its reader asks for; none for what the body says."""
 
 MAX_IDEMPOTENCY_KEY = 255
 """Characters."""
@@ -52,38 +63,55 @@ class Services:
     """Origins of pages that may send requests without a body."""
 
 
+@dataclass(frozen=True)
+class Begun:
+    """A run that was asked for."""
+
+    info: StreamInfo
+    dialect: str
+    """What its client understands, if the body said so."""
+    headers: Mapping[str, str]
+    """For the response."""
+
+
 class AgentEndpoint:
     """Answers a wire's requests for any agent of a gateway, or for the one agent of a mounted app."""
 
-    def __init__(self, wire: Wire, services: Services) -> None:
+    def __init__(self, wire: Wire, services: Services, asked: Asked | None = None) -> None:
         self.wire = wire
         self._services = services
+        self._asked = asked or _nothing
 
     async def respond(self, request: Request, entry: AgentEntry, principal: Principal) -> Response:
         """Start a run of `entry` for `principal`, or join the one that the same request started, and stream it."""
         check_media_type(request)
-        return await self.answer(request, await request.body(), entry, principal)
+        asked = self._asked(request)
+        return await self.answer(request, await request.body(), entry, principal, asked)
 
     async def answer(
         self, request: Request, body: bytes, entry: AgentEntry, principal: Principal, asked: str | None = None
     ) -> Response:
         """The same for a body from elsewhere; `asked` is what the reader asks for, if the body does not say it."""
+        begun = await self.begin(request, body, entry, principal)
+        response = stream(self._services, self.wire, begun.info, asked=begun.dialect if asked is None else asked)
+        response.headers.update(begun.headers)
+        return response
+
+    async def begin(self, request: Request, body: bytes, entry: AgentEntry, principal: Principal) -> Begun:
+        """Start a run of `entry`, or find the one that the same request started."""
         turn = await self._read(body, entry)
         self._check(turn, entry)
         # Counted here, because only here the agent is known.
         field = await self._services.limiter.check("agent", entry.id)
         repeat_key = _idempotency_key(request) or turn.request_id
         info = await self._services.runs.start(RunRequest(entry, self.wire, turn, principal, repeat_key))
-        response = stream(self._services, self.wire, info, asked=turn.dialect if asked is None else asked)
-        if field:
-            response.headers["ratelimit"] = field
-        return response
+        return Begun(info, turn.dialect, {"ratelimit": field} if field else {})
 
     async def resume(self, request: Request, entry: AgentEntry, principal: Principal) -> Response:
         """The run that goes on on the thread `chat_id`, from its first frame; 204 when there is none."""
-        chat_id = request.path_params["chat_id"]
+        chat_id, asked = request.path_params["chat_id"], self._asked(request)
         info = await self._services.runs.find_running(entry.id, self.wire.surface, chat_id, principal)
-        return stream(self._services, self.wire, info) if info else Response(status_code=204)
+        return stream(self._services, self.wire, info, asked=asked) if info else Response(status_code=204)
 
     async def stop(self, request: Request, entry: AgentEntry, principal: Principal) -> Response:
         """Stop the run that goes on on the thread `chat_id`: `{"stopped": ...}`."""
@@ -108,24 +136,41 @@ class AgentEndpoint:
                 raise MalformedBody(msg)
 
 
-def agent_routes(wire: Wire, registry: Registry, services: Services, *, resumable: bool = False) -> list[BaseRoute]:
-    """A surface's routes, for every agent that the caller may use and that offers the surface."""
-    endpoint = AgentEndpoint(wire, services)
+def _nothing(_request: Request) -> None:
+    """For readers that say in the body what they understand."""
 
-    def find(request: Request) -> AgentEntry:
-        entry = registry.find(request.path_params["agent"], request.user)
-        if wire.surface not in entry.surfaces:
-            raise AgentNotFound
-        return entry
+
+def offered(wire: Wire, registry: Registry, request: Request) -> AgentEntry:
+    """The agent of a request, which offers the wire's surface to the caller. Raises `AgentNotFound`."""
+    entry = registry.find(request.path_params["agent"], request.user)
+    if wire.surface not in entry.surfaces:
+        raise AgentNotFound
+    return entry
+
+
+def suitable(entry: AgentEntry, form: str) -> AgentEntry:
+    """The agent, if it answers in that form. Raises `UnsuitableAgent`."""
+    if form == "text" and not entry.answers_in_text:
+        msg = "This agent answers in structured output, not in text: ask it for `output`."
+        raise UnsuitableAgent(msg)
+    if form in ("output", "object") and not entry.answers_in_data:
+        msg = "This agent answers in text, not in structured output: ask it for `text`."
+        raise UnsuitableAgent(msg)
+    return entry
+
+
+def agent_routes(endpoint: AgentEndpoint, registry: Registry, *, resumable: bool = False) -> list[BaseRoute]:
+    """A surface's routes, for every agent that the caller may use and that offers the surface."""
+    wire = endpoint.wire
 
     async def run(request: Request) -> Response:
-        return await endpoint.respond(request, find(request), request.user)
+        return await endpoint.respond(request, offered(wire, registry, request), request.user)
 
     async def resume(request: Request) -> Response:
-        return await endpoint.resume(request, find(request), request.user)
+        return await endpoint.resume(request, offered(wire, registry, request), request.user)
 
     async def stop(request: Request) -> Response:
-        return await endpoint.stop(request, find(request), request.user)
+        return await endpoint.stop(request, offered(wire, registry, request), request.user)
 
     path = f"/agents/{{agent}}/{wire.surface}"
     routes: list[BaseRoute] = [Route(path, run, methods=["POST"], name=wire.surface)]
@@ -143,18 +188,19 @@ def stream(
 ) -> EventStreamResponse:
     """The response that reads a run from the frame behind `after` on, as the reader asks for it, or as recorded."""
     framing = wire.framing(info.run_id, info.dialect, info.dialect if asked is None else asked)
-    headers = {
-        "x-run-id": info.run_id,
-        # The thread id is the client's: quoted, so that it cannot end the header line.
-        "x-thread-id": quote(info.thread_id, safe="!#$&'()*+,/:;=?@[]~ "),
-    }
     return EventStreamResponse(
         services.runs.read(info.run_id, after, framing),
-        headers=headers,
+        headers=run_headers(info),
         framing=framing,
         heartbeat=services.server.heartbeat,
         cut_after=services.server.max_stream_seconds,
     )
+
+
+def run_headers(info: StreamInfo) -> dict[str, str]:
+    """Headers that name the run and its thread."""
+    # The thread id is the client's: quoted, so that it cannot end the header line.
+    return {"x-run-id": info.run_id, "x-thread-id": quote(info.thread_id, safe="!#$&'()*+,/:;=?@[]~ ")}
 
 
 def refuse_cross_site(request: Request, allowed_origins: Sequence[str]) -> None:

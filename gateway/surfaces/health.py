@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from starlette.responses import JSONResponse
-from starlette.routing import Route
+
+from gateway.routing import Before
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -34,4 +35,4 @@ def routes(registry: Registry, runs: RunManager) -> list[BaseRoute]:
         status = "ready" if ready == total else "degraded" if ready else "unready"
         return JSONResponse({"status": status, "agents": {"ready": ready, "total": total}}, 200 if ready else 503)
 
-    return [Route("/healthz", healthz, methods=["GET"]), Route("/readyz", readyz, methods=["GET"])]
+    return [Before("/healthz", healthz, methods=["GET"]), Before("/readyz", readyz, methods=["GET"])]

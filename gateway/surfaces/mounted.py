@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.routing import Mount, Route
+from starlette.routing import Route
 
 from gateway.auth import ANONYMOUS, Principal
 from gateway.config import ServerSettings, StoreSettings, StreamSettings
@@ -21,6 +21,7 @@ from gateway.limits import RateLimiter
 from gateway.manager import RunManager
 from gateway.middleware import BodyLimit, Problems, RequestId
 from gateway.registry import AgentEntry
+from gateway.routing import Around
 from gateway.surfaces.endpoint import AgentEndpoint, Services
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from gateway.stores import Store
+    from gateway.surfaces.endpoint import Asked
     from gateway.wires import Wire
 
     Caller = Principal | str | None
@@ -65,14 +67,20 @@ class AgentApp(Starlette):
     """One agent on one wire. Answers POST at every path below its mount point."""
 
     def __init__(
-        self, wire: Wire, agent: AbstractAgent[Any, Any], options: MountOptions, *, resumable: bool = False
+        self,
+        wire: Wire,
+        agent: AbstractAgent[Any, Any],
+        options: MountOptions,
+        *,
+        resumable: bool = False,
+        asked: Asked | None = None,
     ) -> None:
         server = options.get("server") or ServerSettings()
         self._entry = _entry(agent, options)
         self._principal = options.get("principal")
         self._runs = RunManager.from_config(StoreSettings(), StreamSettings(), store=options.get("store"))
         services = Services(self._runs, server, RateLimiter([]))
-        self._endpoint = AgentEndpoint(wire, services)
+        self._endpoint = AgentEndpoint(wire, services, asked)
         # Around a mount of its own, as in `app.py`: a Starlette app's middleware never sees what its router raises.
         middleware = [
             Middleware(RequestId),
@@ -84,7 +92,7 @@ class AgentApp(Starlette):
             resume, stop = self._answer(self._endpoint.resume), self._answer(self._endpoint.stop)
             routes.insert(0, Route("/{chat_id:path}/stream", resume, methods=["GET"]))
             routes.insert(1, Route("/{chat_id:path}/stop", stop, methods=["POST"]))
-        super().__init__(routes=[Mount("", routes=routes, middleware=middleware)], lifespan=self.lifespan)
+        super().__init__(routes=[Around(routes=routes, middleware=middleware)], lifespan=self.lifespan)
 
     @asynccontextmanager
     async def lifespan(self, _host: Starlette | None = None) -> AsyncGenerator[None]:

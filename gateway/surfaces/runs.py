@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from gateway.errors import BadRequest
+from gateway.errors import NotFound
 from gateway.streams import RUNNING
 from gateway.surfaces.endpoint import refuse_cross_site, stream
+from gateway.surfaces.readers import left_off, media_type_asked
 from gateway.wires.ag_ui import AgUi
+from gateway.wires.native import Native
 from gateway.wires.vercel_ai import VercelAi
 
 if TYPE_CHECKING:
@@ -22,10 +24,7 @@ if TYPE_CHECKING:
     from gateway.surfaces.endpoint import Services
     from gateway.wires import Wire
 
-MAX_DIGITS = 15
-"""Of a frame's number."""
-
-WIRES: dict[str, Wire] = {wire.surface: wire for wire in (AgUi(), VercelAi())}
+WIRES: dict[str, Wire] = {wire.surface: wire for wire in (AgUi(), VercelAi(), Native())}
 
 
 def routes(services: Services) -> list[BaseRoute]:
@@ -47,8 +46,11 @@ def routes(services: Services) -> list[BaseRoute]:
 
     async def resume(request: Request) -> Response:
         info, _ = await services.runs.find(request.path_params["run_id"], request.user)
-        asked = request.query_params.get("protocolVersion")
-        return stream(services, WIRES[info.surface], info, after=_after(request), asked=asked)
+        run_id, after = left_off(request)
+        if run_id not in ("", info.run_id):
+            raise NotFound
+        asked = request.query_params.get("protocolVersion") or media_type_asked(request) or None
+        return stream(services, WIRES[info.surface], info, after=after, asked=asked)
 
     async def cancel(request: Request) -> Response:
         refuse_cross_site(request, services.allowed_origins)
@@ -61,12 +63,3 @@ def routes(services: Services) -> list[BaseRoute]:
         Route("/runs/{run_id}/stream", resume, methods=["GET"], name="run_stream"),
         Route("/runs/{run_id}/cancel", cancel, methods=["POST"], name="run_cancel"),
     ]
-
-
-def _after(request: Request) -> int:
-    """The number of the last frame that the reader has: `?after=`, or what a browser's EventSource sends."""
-    value = request.query_params.get("after") or request.headers.get("last-event-id") or "0"
-    if not (value.isascii() and value.isdecimal() and len(value) <= MAX_DIGITS):
-        msg = "`after` (or Last-Event-ID) must be the number of a frame."
-        raise BadRequest(msg)
-    return int(value)

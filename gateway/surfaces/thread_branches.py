@@ -6,9 +6,9 @@ import asyncio
 from collections import Counter
 from dataclasses import dataclass, replace
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, WithJsonSchema
 from pydantic_ai.conversation_store import ConversationConflict, ConversationRecord
 from pydantic_ai.messages import ModelRequest, TextPart, UserPromptPart
 from starlette.responses import JSONResponse
@@ -19,7 +19,7 @@ from gateway.ids import new_id
 from gateway.surfaces.endpoint import refuse_cross_site
 from gateway.surfaces.thread_requests import ThreadRoute, optional_json, own_thread, standing, thread_url, view_of
 from gateway.surfaces.thread_shapes import IDLE, LOST, details, iso, status_of
-from gateway.wires import checked_thread_id
+from gateway.wires import MAX_THREAD_ID, checked_thread_id
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,13 +44,30 @@ ON_THE_LOOP = 5_000
 """Entries over all branches that are compared where they are."""
 
 
+ThreadId = Annotated[
+    str,
+    # What `checked_thread_id` says, for those who read the API's document.
+    WithJsonSchema(
+        {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": MAX_THREAD_ID,
+            "pattern": r"^[^\x00-\x1f\x7f]*$",
+            "not": {"const": "new"},
+        }
+    ),
+]
+
+
 class Fork(BaseModel):
     """What to fork, and what to call it."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     entry: str | None = None
-    id: str | None = None
+    """The end of a turn, from `branches` or from `turns`; the end of the thread when left out."""
+    id: ThreadId | None = None
+    """Of the new thread; one of the gateway's when left out."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,38 +3,21 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from pydantic_ai.messages import ModelMessagesTypeAdapter
 from pydantic_ai.ui.ag_ui._interrupt import approval_to_interrupt
 
 from gateway.history import FINISHED, RUNNING
+from gateway.wires.native_shapes import messages_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pydantic_ai.conversation_store import ConversationEntry, ConversationRecord
-    from pydantic_ai.messages import ModelMessage, ToolCallPart
+    from pydantic_ai.conversation_store import ConversationRecord
+    from pydantic_ai.messages import ToolCallPart
 
     from gateway.history import Line, Thread, TurnRecord
     from gateway.streams import StreamInfo
 
 IDLE, WAITING, LOST = "idle", "waiting", "run_lost"
-
-_SERVER_SIDE = {
-    "instructions",
-    "metadata",
-    "provider_url",
-    "provider_details",
-    "provider_response_id",
-    "failed_attempts",
-    "workspace_ref",
-    "history_digest",
-}
-"""What messages and parts say to the server alone: its words to the model, its hosts, texts of exceptions."""
-
-_REQUEST_PARTS = {"user-prompt", "speech", "tool-return"}
-"""What a client may see of a request. Other parts, those of later versions included, are between server and model."""
 
 
 def iso(when: datetime) -> str:
@@ -117,29 +100,12 @@ def _interrupt(thread: Thread, call: ToolCallPart, expires_at: str | None) -> di
     return dumped | ({"expiresAt": expires_at.replace("+00:00", "Z")} if expires_at else {})
 
 
-def native_messages(entries: Sequence[ConversationEntry]) -> list[dict[str, Any]]:
-    """Messages in pydantic-ai's JSON, without what is between the server and the model."""
-    messages: list[ModelMessage] = [entry.message for entry in entries]
-    dumped = cast("list[dict[str, Any]]", ModelMessagesTypeAdapter.dump_python(messages, mode="json"))
-    return [shown for message in dumped if (shown := _shown(message))["parts"]]
-
-
-def _shown(message: dict[str, Any]) -> dict[str, Any]:
-    is_request = message["kind"] == "request"
-    parts = [_client_side(part) for part in message["parts"] if not is_request or part["part_kind"] in _REQUEST_PARTS]
-    return _client_side(message) | {"parts": parts}
-
-
-def _client_side(fields: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if name not in _SERVER_SIDE}
-
-
 def native(line: Line) -> dict[str, Any]:
     """A line in pydantic-ai's JSON, and the turns that it grew by: where it can be forked, and gone back to."""
     messages: list[dict[str, Any]] = []
     turns: list[dict[str, Any]] = []
     for entries, turn in line.segments():
-        messages += native_messages(entries)
+        messages += messages_of([entry.message for entry in entries])
         if turn:
             turns.append(_turn(turn, len(messages)))
     return {"messages": messages, "turns": turns}

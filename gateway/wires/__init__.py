@@ -65,6 +65,8 @@ class Turn:
     """What the client understands, such as AG-UI `1.0`; empty for the oldest."""
     max_tokens: int | None = None
     """Most tokens of one answer of the model, where the client wants fewer than the agent may use."""
+    unnamed: bool = False
+    """The client named no thread: the id is made up, and another one when the request is repeated."""
     whole: bool = False
     """`run_input` holds the whole conversation: the client's own history, or a question on no thread. Nothing of it is
     stored."""
@@ -127,6 +129,7 @@ class Wire(Protocol):
 class Opening:
     """What the thread has to say about how a run's stream begins and ends."""
 
+    run_id: str = ""
     state: dict[str, Any] | None = None
     """The shared state to run with: the client's, or else the stored one."""
     continues: bool = False
@@ -135,6 +138,8 @@ class Opening:
     """When the requests that the run may end with can no longer be approved."""
     repeats: Repetition | None = None
     """What is only said once more; none when the agent runs."""
+    agent: str = ""
+    """The name in the registry."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from pydantic_ai.exceptions import RunCancelled
 from gateway.wires.shown import broken_off
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from pydantic_ai.messages import (
         FinalResultEvent,
@@ -37,6 +37,9 @@ class Endable(Base):
 
     On every wire, `cut_off` holds the calls that the model began and no tool was given.
     """
+
+    emit: Callable[[Any], None]
+    """Adds an event to the run's frames, for what waits for a moment and not for an event. Set by the run."""
 
     results: Sequence[ToolReturnPart] = ()
     """What tools of the agent have given back so far."""

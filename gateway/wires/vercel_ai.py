@@ -1,4 +1,4 @@
-"""The Vercel AI SDK: a chat request in, UI message chunks out. pydantic-ai's adapter with safe errors.
+"""The Vercel AI SDK: a chat request in, UI message chunks out, or nothing but the text. pydantic-ai's adapter inside.
 
 The request carries no version of the SDK, so the newest wire is spoken, which 6 and 7 understand. Version 5 refuses
 approvals, and early releases of it every field that they do not know: a front end on it says so with `sdkVersion: 5` in
@@ -8,47 +8,25 @@ the body.
 from __future__ import annotations
 
 import json
-from dataclasses import KW_ONLY, dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic_ai.exceptions import RunCancelled, RunTimedOut
-from pydantic_ai.ui.vercel_ai import VercelAIAdapter, VercelAIEventStream
-from pydantic_ai.ui.vercel_ai.response_types import (
-    AbortChunk,
-    DataChunk,
-    FinishStepChunk,
-    MessageMetadataChunk,
-    ReasoningStartChunk,
-    StartStepChunk,
-    ToolInputAvailableChunk,
-    ToolInputErrorChunk,
-    ToolOutputAvailableChunk,
-    ToolOutputDeniedChunk,
-    ToolOutputErrorChunk,
-)
+from pydantic_ai.ui.vercel_ai import VercelAIAdapter
 
+from gateway.errors import MalformedBody
 from gateway.ids import new_id
-from gateway.sse import Framing
+from gateway.sse import Framing, StreamBroken
 from gateway.wires import Turn, checked_thread_id, parsed, vercel_ai_body
-from gateway.wires.endings import Endable
 from gateway.wires.states import StateForHandlers
 from gateway.wires.vercel_ai_dump import dumped
+from gateway.wires.vercel_ai_metadata import Account
+from gateway.wires.vercel_ai_stream import EventStream, error_text
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
-
     from pydantic_ai.agent import AbstractAgent
-    from pydantic_ai.messages import (
-        FunctionToolCallEvent,
-        FunctionToolResultEvent,
-        ModelMessage,
-        NativeToolCallPart,
-        OutputToolResultEvent,
-        ToolCallPart,
-    )
+    from pydantic_ai.messages import ModelMessage
     from pydantic_ai.tools import DeferredToolRequests, DeferredToolResults
-    from pydantic_ai.ui.vercel_ai.response_types import BaseChunk
 
     from gateway.config import Surface
     from gateway.errors import RunError
@@ -56,110 +34,23 @@ if TYPE_CHECKING:
     from gateway.history import Line
     from gateway.wires import Opening
 
+TEXT = "text/plain"
+UNREADABLE = "messages: A file, or data of pydantic-ai's own, cannot be read"
+
+
+def _text_of(_number: int, frame: bytes) -> bytes:
+    """What a chunk adds to the text. A text has no word for a failure, nor for a stop: its response breaks off."""
+    if frame.startswith(b"data: [DONE]"):
+        return b""
+    chunk = json.loads(frame[len(b"data: ") : frame.index(b"\n")])
+    if chunk["type"] in ("error", "abort"):
+        raise StreamBroken
+    return chunk["delta"].encode() if chunk["type"] == "text-delta" else b""
+
+
 CHUNKS = Framing({"x-vercel-ai-ui-message-stream": "v1"})
-
-ABOUT_A_CALL = (
-    ToolInputAvailableChunk,
-    ToolInputErrorChunk,
-    ToolOutputAvailableChunk,
-    ToolOutputDeniedChunk,
-    ToolOutputErrorChunk,
-)
-
-
-@dataclass
-class _EventStream(Endable, VercelAIEventStream[Any, Any]):
-    _: KW_ONLY
-    report: Report
-    in_message: bool
-    """The calls at the end of the history are in the message that the client goes on with."""
-    wire_ids: dict[str, Any] = field(init=False)
-    _calls: set[str] = field(default_factory=set[str], init=False)
-
-    def __post_init__(self) -> None:
-        self.wire_ids = {"message": self.server_message_id} if self.server_message_id else {}
-
-    def encode_event(self, event: BaseChunk) -> str:
-        # Here, where it costs a call for each chunk and not one more generator.
-        match event:
-            case ReasoningStartChunk():
-                self.wire_ids.setdefault("reasoning", []).append(event.id)
-            case ToolOutputAvailableChunk(output=None) | DataChunk(data=None):
-                return self._with_null(event, "output" if isinstance(event, ToolOutputAvailableChunk) else "data")
-            case _:
-                pass
-        return super().encode_event(event)
-
-    def _with_null(self, event: BaseChunk, name: str) -> str:
-        """A chunk whose payload is null: the SDK asks for the field, which pydantic-ai leaves out with all nulls."""
-        return f"data: {json.dumps({**json.loads(event.encode(self.sdk_version)), name: None})}\n\n"
-
-    async def on_error(self, error: Exception) -> AsyncIterator[BaseChunk]:
-        failure = self.report(error)
-        for chunk in self._closing(error):
-            yield chunk
-        async for chunk in super().on_error(RuntimeError(_error_text(failure))):
-            yield chunk
-
-    def handle_tool_call_start(self, part: ToolCallPart | NativeToolCallPart) -> AsyncIterator[BaseChunk]:
-        self._calls.add(part.tool_call_id)
-        return super().handle_tool_call_start(part)
-
-    async def handle_function_tool_call(self, event: FunctionToolCallEvent) -> AsyncIterator[BaseChunk]:
-        async for chunk in super().handle_function_tool_call(event):
-            if self._is_in_message(event.part.tool_call_id):
-                yield chunk
-
-    async def handle_function_tool_result(self, event: FunctionToolResultEvent) -> AsyncIterator[BaseChunk]:
-        call = event.part.tool_call_id
-        async for chunk in super().handle_function_tool_result(event):
-            is_sent_along = not isinstance(chunk, ABOUT_A_CALL)
-            if is_sent_along and call not in self.wire_ids.get("answered", ()):
-                self.wire_ids.setdefault("answered", []).append(call)
-            if is_sent_along or self._is_in_message(call):
-                yield chunk
-
-    async def handle_output_tool_result(self, event: OutputToolResultEvent) -> AsyncIterator[BaseChunk]:
-        async for chunk in super().handle_output_tool_result(event):
-            yield chunk
-        if event.part.outcome == "success":
-            # A message whose last step is a finished tool call looks to `lastAssistantMessageIsCompleteWithToolCalls`
-            # (ai/src/ui) like one to go on from: the chat would send it again, for ever. So the output ends its step.
-            self.wire_ids["outputs"] = self.wire_ids.get("outputs", 0) + 1
-            yield FinishStepChunk()
-            yield StartStepChunk()
-
-    async def on_cancelled(self, cancelled: RunCancelled) -> AsyncIterator[BaseChunk]:
-        # Nobody asked for a timeout: as an `abort` it would leave `useChat` in `ready`, as if all were well.
-        if isinstance(cancelled, RunTimedOut):
-            async for chunk in self.on_error(cancelled):
-                yield chunk
-            return
-        for chunk in self._closing(cancelled):
-            yield chunk
-        async for chunk in super().on_cancelled(cancelled):
-            if isinstance(chunk, AbortChunk):
-                # As above: stopped right after a tool, the chat would send its result again. The metadata changes
-                # nothing, but without one more chunk the SDK does not look at the new step.
-                yield StartStepChunk()
-                yield MessageMetadataChunk(message_metadata={})
-            yield chunk
-
-    def _closing(self, error: Exception) -> Iterator[BaseChunk]:
-        """Errors for the calls that are cut off, whose input stays as far as the client has it.
-
-        No input is made available, though pydantic-ai does that after a failure: a client may have a tool of that name.
-        """
-        for result in self.cut_off(error):
-            self._streamed_call_parts.pop(result.tool_call_id, None)
-            yield ToolOutputErrorChunk(tool_call_id=result.tool_call_id, error_text=str(result.content))
-
-    def _is_in_message(self, tool_call_id: str) -> bool:
-        """Whether the client finds that call in the message of this stream; it breaks off the stream if it does not.
-
-        A user who sends a message instead of an answer declines the calls of the message before.
-        """
-        return self.in_message or tool_call_id in self._calls
+# A browser must not take for a page what a model has written.
+AS_TEXT = Framing({"content-type": f"{TEXT}; charset=utf-8", "x-content-type-options": "nosniff"}, _text_of, b"")
 
 
 @dataclass
@@ -169,19 +60,23 @@ class _Adapter(StateForHandlers, VercelAIAdapter[Any, Any]):
     opened: Opening
     whole: bool
 
-    def build_event_stream(self) -> _EventStream:
-        return _EventStream(
+    def build_event_stream(self) -> EventStream:
+        return EventStream(
             self.run_input,
             accept=self.accept,
             sdk_version=self.sdk_version,
             server_message_id=self.server_message_id,
             report=self.report,
+            account=Account(self.opened, self.run_input.id),
             in_message=self.whole or self.opened.continues,
         )
 
     @cached_property
     def messages(self) -> list[ModelMessage]:
-        return self.load_messages(self.run_input.messages) if self.whole else []
+        try:
+            return self.load_messages(self.run_input.messages) if self.whole else []
+        except (ValueError, KeyError, TypeError) as error:  # payloads that pydantic-ai reads by itself: files, data
+            raise MalformedBody(UNREADABLE) from error
 
     @cached_property
     def deferred_tool_results(self) -> DeferredToolResults | None:
@@ -242,14 +137,9 @@ class VercelAi:
 
     def last_words(self, error: RunError) -> bytes:
         """An `error` chunk and the end marker."""
-        chunk = json.dumps({"type": "error", "errorText": _error_text(error)})
+        chunk = json.dumps({"type": "error", "errorText": error_text(error)})
         return f"data: {chunk}\n\ndata: [DONE]\n\n".encode()
 
-    def framing(self, run_id: str, recorded: str, asked: str) -> Framing:  # noqa: ARG002 - one for all
-        """UI message chunks."""
-        return CHUNKS
-
-
-def _error_text(error: RunError) -> str:
-    """The one string that an `error` chunk has room for: the sentence for the user, the code for the front end."""
-    return f"{error.detail} [{error.code}]"
+    def framing(self, run_id: str, recorded: str, asked: str) -> Framing:  # noqa: ARG002 - one for all runs
+        """UI message chunks, or their text for a reader that asks for `text/plain`."""
+        return AS_TEXT if asked == TEXT else CHUNKS

@@ -24,12 +24,18 @@ from pydantic_ai.ui.vercel_ai.request_types import (
 )
 from pydantic_core import from_json, to_json
 
+from gateway.errors import MalformedBody
 from gateway.wires.untrusted import failure, prompt_in, result_in
+from gateway.wires.vercel_ai_forward import messages_in, request_in
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pydantic_ai.exceptions import ToolFailed
     from pydantic_ai.messages import ModelRequest, ToolReturn
     from pydantic_ai.ui.vercel_ai.request_types import RequestData, UIMessagePart
+
+    from gateway.wires.vercel_ai_forward import Place
 
 SdkVersion = Literal[5, 6, 7]
 NEWEST: SdkVersion = 7
@@ -37,22 +43,23 @@ NEWEST: SdkVersion = 7
 SAID_IN: dict[str, str] = {"approval-responded": "approval", "output-available": "output", "output-error": "errorText"}
 """States of a tool part in which a client has said something (or repeats what a tool of the server did), and where."""
 
-ABOUT = ("type", "toolCallId", "state", "providerExecuted")
-"""The fields that say what about. SDK 7 adds others at will, which pydantic-ai's models refuse."""
+ABOUT = ("type", "toolCallId", "toolName", "state", "providerExecuted")
+"""The fields that say what about."""
+
+NO_OBJECT = "body: Input should be a JSON object with `id` and `messages` (or `message`, the new one alone)"
+NO_FILE = "url: The data URL of a file cannot be read"
+NO_MESSAGES = "messages: Field required (or `message`, the new one alone)"
 
 
 def new_in(body: bytes) -> RequestData:
-    """The request without the messages that a client only repeats. Raises `ValueError`."""
-    data = _fields(body)
-    if data is None or not isinstance(data.get("messages"), list):
-        return _whole(body)
-    return _whole(to_json({**data, "messages": _from_the_answer(data["messages"])}))
+    """The request without the messages that a client only repeats. Raises `MalformedBody`."""
+    fields, messages = _fields(body)
+    return _request(fields, _from_the_answer(messages))
 
 
 def whole(body: bytes) -> RequestData:
-    """The request with all of its messages. Raises `ValueError`."""
-    data = _fields(body)
-    return _whole(body if data is None else to_json(data))
+    """The request with all of its messages. Raises `MalformedBody`."""
+    return _request(*_fields(body))
 
 
 def prompts(run_input: RequestData) -> list[UIMessage]:
@@ -72,11 +79,14 @@ def text_length(message: UIMessage) -> int:
 
 
 def request_of(message: UIMessage) -> ModelRequest:
-    """A message of the user as the agent gets it. Raises `ValueError` for media that cannot be decoded."""
+    """A message of the user as the agent gets it. Raises `MalformedBody` for media that cannot be decoded."""
     for part in message.parts:
         if isinstance(part, FileUIPart) and part.url[:5].lower() == "data:":
             # pydantic-ai would take what cannot be decoded for the address of a picture.
-            BinaryContent.from_data_uri(part.url)
+            try:
+                BinaryContent.from_data_uri(part.url)
+            except ValueError as error:
+                raise MalformedBody(NO_FILE) from error
     return prompt_in(VercelAIAdapter[Any, Any].load_messages([message]))
 
 
@@ -106,35 +116,36 @@ def continues(run_input: RequestData) -> bool:
     return bool(run_input.messages) and run_input.messages[-1].role == "assistant"
 
 
-def _whole(body: bytes) -> RequestData:
-    return VercelAIAdapter[Any, Any].build_run_input(body)
+def _request(fields: dict[str, Any], messages: Sequence[tuple[Place, Any]]) -> RequestData:
+    request = request_in(fields)
+    request.messages = [each for place, message in messages for each in messages_in(message, *place)]
+    return request
 
 
-def _fields(body: bytes) -> dict[str, Any] | None:
-    """The body's fields, with those that the documented persistence pattern `{id, message}` leaves out."""
+def _fields(body: bytes) -> tuple[dict[str, Any], list[tuple[Place, Any]]]:
+    """The body's fields, and its messages with their places: all, or the one of the pattern `{id, message}`."""
     try:
         data: Any = from_json(body)
     except ValueError:
-        return None
+        data = None
     if not isinstance(data, dict):
-        return None
+        raise MalformedBody(NO_OBJECT)
     fields = cast("dict[str, Any]", data)
-    if {"trigger", "messages"} <= fields.keys():
-        return fields
-    fields = {"trigger": "submit-message", **fields}
-    if "message" in fields:
-        message = fields.pop("message")
-        fields.setdefault("messages", [message])
-    return fields
+    one, messages = fields.pop("message", None), fields.pop("messages", None)
+    if messages is None and one is not None:
+        return fields, [(("message",), one)]
+    if not isinstance(messages, list):
+        raise MalformedBody(NO_MESSAGES if messages is None else "messages: Input should be a list")
+    return fields, [(("messages", index), message) for index, message in enumerate(cast("list[Any]", messages))]
 
 
-def _from_the_answer(messages: list[Any]) -> list[Any]:
-    kept: list[Any] = []
-    for message in reversed(messages):
+def _from_the_answer(messages: Sequence[tuple[Place, Any]]) -> list[tuple[Place, Any]]:
+    kept: list[tuple[Place, Any]] = []
+    for place, message in reversed(messages):
         if isinstance(message, dict) and message.get("role") == "assistant":  # pyright: ignore[reportUnknownMemberType]
-            kept.append(_said_in(cast("dict[str, Any]", message)))
+            kept.append((place, _said_in(cast("dict[str, Any]", message))))
             break
-        kept.append(message)
+        kept.append((place, cast("Any", message)))
     return kept[::-1]
 
 
@@ -150,14 +161,7 @@ def _said(part: dict[str, Any]) -> dict[str, Any] | None:
     where = SAID_IN.get(str(part.get("state")))
     if where is None or part.get("preliminary"):
         return None
-    said = {name: part[name] for name in ABOUT if name in part}
-    if part.get("type") == "dynamic-tool":
-        said["toolName"] = part.get("toolName")
-    value: Any = part.get(where)
-    if where == "approval" and isinstance(value, dict):
-        approval = cast("dict[str, Any]", value)
-        value = {name: approval[name] for name in ("id", "approved", "reason") if name in approval}
-    return {**said, "input": None, where: value}
+    return {**{name: part[name] for name in ABOUT if name in part}, "input": None, where: part.get(where)}
 
 
 def _result(part: UIMessagePart) -> list[tuple[str, ToolReturn | ToolFailed]]:

@@ -18,6 +18,7 @@ from pydantic_core import from_json
 from gateway.history import CANCELLED, FINISHED
 from gateway.wires.sent_along import lasting
 from gateway.wires.shown import free_id, segments
+from gateway.wires.vercel_ai_metadata import PROTOCOL, merged, metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
     Json = dict[str, Any]
 
-PROTOCOL = "vercel-ai"
 SDK_VERSION: Literal[7] = 7
 
 ONLY_IN_HISTORY = frozenset(("outcome", "retry", "content", "return_meta"))
@@ -93,14 +93,17 @@ class _Answer:
 
     def end(self) -> None:
         """Add what a stream says at its end."""
-        outcome = self._segment.outcome
+        outcome, note = self._segment.outcome, self._segment.note(PROTOCOL)
         if outcome == CANCELLED:
             self._parts.append({"type": "step-start"})
-            self._message.setdefault("metadata", {})
+            self._tell(metadata(note))
         elif outcome == FINISHED and self._metadata is not None:
-            self._message["metadata"] = {**self._message.get("metadata", {}), **self._metadata}
+            self._tell({**self._metadata, **metadata(note)})
             # The output of an agent that answers in data ends its step.
-            self._parts += [{"type": "step-start"}] * self._segment.note(PROTOCOL).get("outputs", 0)
+            self._parts += [{"type": "step-start"}] * note.get("outputs", 0)
+
+    def _tell(self, told: Json) -> None:
+        self._message["metadata"] = merged(self._message.get("metadata", {}), told)
 
     def _id(self, messages: list[Json]) -> str:
         segment = self._segment

@@ -44,18 +44,22 @@ const until = async (condition) => {
 }
 
 serve({
-  /** A chat with one agent. `lastOnly`: send `{id, message}`, the documented persistence pattern. */
-  open({ key, url, threadId, headers, body, messages, lastOnly }) {
+  /**
+   * A chat with one agent. `lastOnly`: send `{id, message}`, the documented persistence pattern. `text`: the answer is
+   * nothing but text.
+   */
+  open({ key, url, threadId, headers, body, messages, lastOnly, text }) {
     const { fetch, exchanges } = recorder()
     const prepareSendMessagesRequest = lastOnly
       ? ({ id, messages, body }) => ({ body: { ...body, id, message: messages.at(-1) } })
       : undefined
+    const Transport = text ? ai.TextStreamChatTransport : ai.DefaultChatTransport
     const data = []
     const finishes = []
     const chat = new PlainChat({
       id: threadId,
       state: new PlainState(messages),
-      transport: new ai.DefaultChatTransport({ api: url, headers, body, fetch, prepareSendMessagesRequest }),
+      transport: new Transport({ api: url, headers, body, fetch, prepareSendMessagesRequest }),
       sendAutomaticallyWhen,
       onData: (part) => data.push(part),
       onFinish: ({ isAbort, isDisconnect, isError, finishReason }) =>
@@ -68,6 +72,26 @@ serve({
   held({ key }) {
     const { chat } = chats.get(key)
     return { messages: chat.messages, status: chat.status }
+  },
+
+  /** What `useCompletion` does, and all that it had on the screen one after the other. */
+  async complete({ url, prompt, streamProtocol, body, headers }) {
+    const { fetch, exchanges } = recorder()
+    const page = { texts: [], error: null, finished: null }
+    await ai.callCompletionApi({
+      api: url,
+      prompt,
+      streamProtocol,
+      body,
+      headers,
+      fetch,
+      setCompletion: (text) => page.texts.push(text),
+      setLoading() {},
+      setError: (error) => (page.error = described(error)),
+      setAbortController() {},
+      onFinish: (_, text) => (page.finished = text),
+    })
+    return { ...page, exchanges: await exchanges() }
   },
 
   /** Sends `text`, and answers when `seen` is on the screen; the request goes on. */
