@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
@@ -21,7 +22,7 @@ from gateway.middleware import AccessLog, AddressLimit, BodyLimit, PrincipalLimi
 from gateway.registry import Registry
 from gateway.retention import keep_sweeping
 from gateway.routing import Around
-from gateway.surfaces import ag_ui, agents, health, native, threads, vercel_ai
+from gateway.surfaces import ag_ui, agents, copilotkit, health, native, threads, vercel_ai
 from gateway.surfaces import runs as run_routes
 from gateway.surfaces.endpoint import Services
 
@@ -67,15 +68,16 @@ def create_app(config: GatewayConfig) -> Starlette:
 
 
 def _guarded(config: GatewayConfig, registry: Registry, services: Services) -> list[BaseRoute]:
-    routes = _routes(registry, services)
+    routes = _routes(config, registry, services)
     return [*openapi.routes(config.auth), Around(routes=routes, middleware=_callers(config, services.limiter))]
 
 
-def _routes(registry: Registry, services: Services) -> list[BaseRoute]:
+def _routes(config: GatewayConfig, registry: Registry, services: Services) -> list[BaseRoute]:
     return [
         *agents.routes(registry),
         *ag_ui.routes(registry, services),
         *vercel_ai.routes(registry, services),
+        *chain.from_iterable(copilotkit.routes(registry, services, runtime) for runtime in config.copilotkit),
         *native.routes(registry, services),
         *run_routes.routes(services),
         *threads.routes(services),

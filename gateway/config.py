@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator  # noqa: TC003 - pydantic looks at annotations
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, cast, get_args
 
-from pydantic import ConfigDict, Field, PrivateAttr, StringConstraints, model_validator
+from pydantic import ConfigDict, Field, PrivateAttr, StringConstraints, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from gateway.access import ApiKeySettings, AuthSettings, CorsSettings, JwtSettings, LimitSettings
@@ -23,6 +23,7 @@ __all__ = [
     "AgentSettings",
     "ApiKeySettings",
     "AuthSettings",
+    "CopilotKitSettings",
     "CorsSettings",
     "DisconnectSettings",
     "GatewayConfig",
@@ -143,6 +144,18 @@ class AgentSettings(Settings):
         return self
 
 
+OWN_PATHS = ("/agents", "/runs", "/threads", "/healthz", "/readyz", "/metrics", "/openapi.json", "/docs")
+
+
+class CopilotKitSettings(Settings):
+    """A CopilotKit runtime: the path of its `runtimeUrl`, and the agents behind it."""
+
+    path: Annotated[str, StringConstraints(pattern=r"^(/[A-Za-z0-9._~-]+)+$")] = "/copilotkit"
+    """Where it is."""
+    agents: Annotated[list[AgentId] | None, Field(min_length=1)] = None
+    """Agents to offer; all when left out."""
+
+
 class GatewayConfig(Settings):
     """Everything in `gateway.yaml`. `server` is the process, the rest is what it serves and to whom."""
 
@@ -154,10 +167,21 @@ class GatewayConfig(Settings):
     stores: StoreSettings = StoreSettings()
     threads: ThreadSettings = ThreadSettings()
     streams: StreamSettings = StreamSettings()
+    copilotkit: list[CopilotKitSettings] = [CopilotKitSettings()]
+    """CopilotKit runtimes; one, or a list of them."""
     agents: Annotated[dict[AgentId, AgentSettings], Field(min_length=1)]
     """The agents, by name."""
 
     _folder: Path = PrivateAttr(default_factory=Path.cwd)
+
+    def surfaces_of(self, agent_id: str) -> tuple[Surface, ...]:
+        """The ways in to an agent."""
+        without = () if self.runtime_of(agent_id) else ("copilotkit",)
+        return tuple(each for each in SURFACES if each in self.agents[agent_id].surfaces and each not in without)
+
+    def runtime_of(self, agent_id: str) -> str | None:
+        """The path of the first CopilotKit runtime that offers the agent."""
+        return next((each.path for each in self.copilotkit if each.agents is None or agent_id in each.agents), None)
 
     @property
     def folder(self) -> Path:
@@ -170,6 +194,11 @@ class GatewayConfig(Settings):
         config._folder = folder.resolve()  # noqa: SLF001 - a copy of ourselves
         return config
 
+    @field_validator("copilotkit", mode="before")
+    @classmethod
+    def _one_runtime(cls, value: object) -> object:
+        return [cast("Any", value)] if isinstance(value, dict) else value
+
     @model_validator(mode="after")
     def _safe_to_serve(self) -> Self:
         if refusals := dict(self._refusals()):
@@ -180,6 +209,7 @@ class GatewayConfig(Settings):
 
     def _refusals(self) -> Iterator[tuple[str, str]]:
         """(Dotted key, why not)."""
+        yield from self._misplaced_runtimes()
         if not self.auth.configured and not self.server.loopback:
             why = (
                 "no credentials are configured, but this address can be reached from other machines: add "
@@ -194,3 +224,13 @@ class GatewayConfig(Settings):
                 "can reach, or use one worker"
             )
             yield "server.workers", why
+
+    def _misplaced_runtimes(self) -> Iterator[tuple[str, str]]:
+        taken: set[str] = set()
+        for number, runtime in enumerate(self.copilotkit):
+            key = f"copilotkit.{number}"
+            if unknown := [name for name in runtime.agents or () if name not in self.agents]:
+                yield f"{key}.agents", f"no such agent: {', '.join(unknown)}"
+            if runtime.path in taken or any(f"{runtime.path}/".startswith(f"{own}/") for own in OWN_PATHS):
+                yield f"{key}.path", f"{runtime.path} is taken: choose another path"
+            taken.add(runtime.path)

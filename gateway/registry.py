@@ -22,21 +22,16 @@ from pydantic_ai.settings import ModelSettings
 from pydantic_ai.toolsets import ExternalToolset, FunctionToolset
 from pydantic_ai.usage import UsageLimits
 
-from gateway.config import AgentSettings, DisconnectSettings, GatewayConfig, UsageLimitSettings
+from gateway.config import SURFACES, AgentSettings, DisconnectSettings, GatewayConfig, UsageLimitSettings
 from gateway.errors import AgentNotFound, ConfigError, ConfigProblem
 from gateway.lifetime import AgentLifetime
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from pydantic_ai.tools import ToolDefinition
     from pydantic_ai.toolsets import AbstractToolset
 
     from gateway.auth import Principal
     from gateway.config import Surface
-
-SERVED: tuple[Surface, ...] = ("ag-ui", "vercel-ai", "native")
-"""The surfaces that this version serves; others may be configured and are not announced."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +41,9 @@ class AgentEntry:
     id: str
     agent: AbstractAgent[Any, Any]
     description: str = ""
-    surfaces: tuple[Surface, ...] = SERVED
+    surfaces: tuple[Surface, ...] = SURFACES
+    runtime: str | None = None
+    """Path of the CopilotKit runtime that offers it."""
     timeout: float = AgentSettings.model_fields["timeout"].default
     """Seconds that one run may take."""
     usage_limits: UsageLimits = field(default_factory=lambda: _usage_limits(UsageLimitSettings()))
@@ -110,9 +107,9 @@ class Registry:
             sys.path.insert(0, folder)
         entries: dict[str, AgentEntry] = {}
         problems: list[ConfigProblem] = []
-        for agent_id, settings in config.agents.items():
+        for agent_id in config.agents:
             try:
-                entries[agent_id] = _Builder(agent_id, settings, config.folder).entry()
+                entries[agent_id] = _Builder(agent_id, config).entry()
             except ConfigError as error:
                 problems += error.problems
         if problems:
@@ -140,10 +137,11 @@ class _Spec(AgentSpec):
 class _Builder:
     """One agent's settings -> its entry, or everything about it that does not load."""
 
-    def __init__(self, agent_id: str, settings: AgentSettings, folder: Path) -> None:
+    def __init__(self, agent_id: str, config: GatewayConfig) -> None:
         self._id = agent_id
-        self._settings = settings
-        self._folder = folder
+        self._config = config
+        self._settings = config.agents[agent_id]
+        self._folder = config.folder
         self._problems: list[ConfigProblem] = []
 
     def entry(self) -> AgentEntry:
@@ -160,7 +158,8 @@ class _Builder:
             id=self._id,
             agent=agent,
             description=settings.description or _own_description(agent),
-            surfaces=tuple(surface for surface in SERVED if surface in settings.surfaces),
+            surfaces=self._config.surfaces_of(self._id),
+            runtime=self._config.runtime_of(self._id),
             timeout=settings.timeout,
             on_disconnect=settings.on_disconnect,
             orphan_timeout=settings.orphan_timeout,

@@ -80,6 +80,7 @@ class RunRequest:
             started_at=time.time(),
             lost=self.wire.last_words(RunLost(f"{RunLost.sentence} (reference {run_id})", members={"run_id": run_id})),
             dialect=self.turn.dialect,
+            request_id=self.turn.request_id,
         )
 
     async def deps(self) -> Any:

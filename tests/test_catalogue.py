@@ -22,6 +22,10 @@ AGENTS: dict[str, Any] = {
 }
 
 
+OTHERS: dict[str, Any] = {"native": {"prompt": "Hello"}, "copilotkit": {"method": "info"}}
+"""Bodies for ways in that answer with a document."""
+
+
 async def read(path: str, **headers: str) -> dict[str, Any]:
     async with calling(create_app(make_config(agents=AGENTS)), **headers) as client:
         response = await client.get(path)
@@ -44,9 +48,10 @@ async def test_an_agent_is_listed_with_the_surfaces_that_it_offers_and_that_are_
     assert listed["assistant"]["surfaces"] == {
         "ag-ui": "http://localhost/agents/assistant/ag-ui",
         "vercel-ai": "http://localhost/agents/assistant/vercel-ai",
+        "copilotkit": "http://localhost/copilotkit",
         "native": "http://localhost/agents/assistant/run",
     }
-    assert list(listed["plain"]["surfaces"]) == ["vercel-ai"], "copilotkit is not served by this version"
+    assert list(listed["plain"]["surfaces"]) == ["vercel-ai", "copilotkit"]
     assert listed["plain"]["description"] == "Says hello."
 
 
@@ -108,7 +113,7 @@ def test_the_urls_of_the_catalogue_are_the_ones_to_post_to() -> None:
         for agent in client.get(f"{url}/agents").json()["agents"]:
             assert client.get(agent["url"]).json()["id"] == agent["id"]
             for surface, address in agent["surfaces"].items():
-                body = {"prompt": "Hello"} if surface == "native" else turn(surface, "Hello")
+                body = OTHERS.get(surface) or turn(surface, "Hello")
                 response = client.post(address, json=body)
                 assert response.status_code == 200
-                assert response.json()["outcome"] if surface == "native" else events_of(response.text)
+                assert response.json() if surface in OTHERS else events_of(response.text)

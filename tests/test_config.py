@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from serving import make_config
 
 from gateway.config import (
     SURFACES,
@@ -307,3 +308,27 @@ def test_a_validation_error_does_not_show_what_was_in_the_config() -> None:
             }
         )
     assert secret not in str(caught.value)
+
+
+MISPLACED: list[tuple[Any, str]] = [
+    ([{}, {}], "/copilotkit is taken"),
+    ([{"path": "/threads"}], "/threads is taken"),
+    ([{"path": "/agents/kit"}], "/agents/kit is taken"),
+    ({"agents": ["one", "nobody"]}, "no such agent: nobody"),
+    ([{"path": "copilotkit"}], "pattern"),
+    ([{"path": "/kit/"}], "pattern"),
+    ([{"agents": []}], "at least 1 item"),
+]
+
+
+@pytest.mark.parametrize(("runtimes", "says"), MISPLACED)
+def test_a_copilotkit_runtime_that_cannot_be_served_is_refused(runtimes: Any, says: str) -> None:
+    with pytest.raises(ValidationError, match=says):
+        make_config(agents={"one": "m:a"}, copilotkit=runtimes)
+
+
+def test_one_copilotkit_runtime_need_not_be_a_list() -> None:
+    config = make_config(agents={"one": "m:a", "two": "m:b"}, copilotkit={"path": "/kit", "agents": ["two"]})
+    assert [runtime.path for runtime in config.copilotkit] == ["/kit"]
+    assert "copilotkit" in config.surfaces_of("two")
+    assert "copilotkit" not in config.surfaces_of("one")

@@ -18,6 +18,6 @@ def agents(*, config: ConfigFile = CONFIG_FILE) -> None:
     table.columns[0].no_wrap = table.columns[3].no_wrap = True  # half a URL is of no use
     for entry in Registry.build(settings).entries.values():
         tools = ", ".join(tool.name for tool in tools_of(entry.agent))
-        urls = [surface_url(settings.server, entry.id, surface) for surface in entry.surfaces]
+        urls = [surface_url(settings, entry.id, surface) for surface in entry.surfaces]
         table.add_row(entry.id, entry.description, tools, "\n".join(urls))
     console().print(table)

@@ -28,13 +28,12 @@ def check(
 
     settings = load(config)
     from gateway.app import create_app  # noqa: PLC0415 - imports pydantic-ai
-    from gateway.registry import SERVED  # noqa: PLC0415 - as above
 
     table = columns("", "")
     # The whole app, as `gateway serve` builds it: keys and stores that cannot be used are found here too.
     for name, value in _summary(settings, create_app(settings).state.registry):
         table.add_row(name, value)
-    found = findings(settings, SERVED)
+    found = findings(settings)
     warnings = [finding for finding in found if finding.level == "warning"]
     notes = [finding for finding in found if finding.level == "note"]
     out = console()

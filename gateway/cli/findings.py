@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gateway.config import ApiKeySettings, GatewayConfig, Surface
+    from gateway.config import ApiKeySettings, GatewayConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +28,15 @@ class Finding:
         return f"{self.key}: {self.message}"
 
 
-def findings(config: GatewayConfig, served: tuple[Surface, ...]) -> list[Finding]:
-    """All of them, in the order of the config. `served`: the surfaces that this version has."""
+def findings(config: GatewayConfig) -> list[Finding]:
+    """All of them, in the order of the config."""
     return [
         *_server(config),
         *_auth(config),
         *_cors(config),
         *_limits(config),
         *_stores(config),
-        *_agents(config, served),
+        *_agents(config),
     ]
 
 
@@ -96,14 +96,8 @@ def _stores(config: GatewayConfig) -> Iterator[Finding]:
         yield Finding("note", "stores.conversations", message)
 
 
-def _agents(config: GatewayConfig, served: tuple[Surface, ...]) -> Iterator[Finding]:
+def _agents(config: GatewayConfig) -> Iterator[Finding]:
     for agent_id, agent in config.agents.items():
         for name in agent.usage_limits.lifted:
             path = f"agents.{agent_id}.usage_limits.{name}"
             yield Finding("warning", path, "the limit is lifted: one run may use any amount")
-        # The default names every surface, so only what was asked for is worth a word.
-        asked_for = agent.surfaces if "surfaces" in agent.model_fields_set else []
-        for surface in asked_for:
-            if surface not in served:
-                path = f"agents.{agent_id}.surfaces"
-                yield Finding("warning", path, f"{surface} is not served by this version")

@@ -62,11 +62,10 @@ def _serve(path: Path, overrides: dict[str, Any]) -> None:
 def _announce(config: GatewayConfig) -> None:
     from gateway.cli.console import columns, console  # noqa: PLC0415 - not for `--help`
     from gateway.cli.urls import surface_url  # noqa: PLC0415
-    from gateway.registry import SERVED  # noqa: PLC0415
 
     table = columns("Agent", "URLs")
-    for agent_id, agent in config.agents.items():
-        urls = [surface_url(config.server, agent_id, surface) for surface in SERVED if surface in agent.surfaces]
+    for agent_id in config.agents:
+        urls = [surface_url(config, agent_id, surface) for surface in config.surfaces_of(agent_id)]
         table.add_row(agent_id, "\n".join(urls))
     console().print(table)
 

@@ -6,7 +6,7 @@ import ipaddress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gateway.config import ServerSettings
+    from gateway.config import GatewayConfig, ServerSettings
 
 
 PATHS = {"native": "run"}
@@ -19,9 +19,10 @@ def base_url(server: ServerSettings) -> str:
     return f"http://{_host(server.host)}:{port}{server.root_path}"
 
 
-def surface_url(server: ServerSettings, agent_id: str, surface: str) -> str:
-    """Where a front end reaches the agent."""
-    return f"{base_url(server)}/agents/{agent_id}/{PATHS.get(surface, surface)}"
+def surface_url(config: GatewayConfig, agent_id: str, surface: str) -> str:
+    """Where a front end reaches the agent; a CopilotKit one its runtime."""
+    path = f"/agents/{agent_id}/{PATHS.get(surface, surface)}"
+    return base_url(config.server) + (config.runtime_of(agent_id) or "" if surface == "copilotkit" else path)
 
 
 def _host(host: str) -> str:

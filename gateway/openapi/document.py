@@ -72,11 +72,14 @@ class _Schemas(GenerateJsonSchema):
 
 
 def operations_of(routes: Sequence[BaseRoute]) -> Iterator[str]:
-    """The method and path of every operation that routes answer, as `OPERATIONS` has them."""
+    """The method and path of every operation that routes answer, as `OPERATIONS` has them.
+
+    Without those of another project's private protocol, whose one client has no need of a document.
+    """
     for route in routes:
         if isinstance(route, Mount):
             yield from operations_of(route.routes)
-        elif isinstance(route, Route):
+        elif isinstance(route, Route) and route.include_in_schema:
             yield from (f"{method} {route.path_format}" for method in sorted(route.methods or ()) if method != "HEAD")
 
 

@@ -46,6 +46,8 @@ class StreamInfo:
     """The wire's terminal frame for a producer that died."""
     dialect: str = ""
     """What the frames were encoded for, such as AG-UI `1.0`."""
+    request_id: str = ""
+    """The client's own id of the request, such as AG-UI's `runId`; empty when the wire has none."""
 
 
 @dataclass(frozen=True, slots=True)

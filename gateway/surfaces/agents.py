@@ -40,5 +40,12 @@ def _summary(request: Request, entry: AgentEntry) -> dict[str, Any]:
         "description": entry.description,
         "ready": entry.lifetime.is_ready,
         "url": str(request.url_for("agent", agent=entry.id)),
-        "surfaces": {surface: str(request.url_for(surface, agent=entry.id)) for surface in entry.surfaces},
+        "surfaces": {surface: _url(request, entry, surface) for surface in entry.surfaces},
     }
+
+
+def _url(request: Request, entry: AgentEntry, surface: str) -> str:
+    """Where a front end reaches the agent; a CopilotKit one its runtime."""
+    if surface == "copilotkit":
+        return f"{str(request.base_url).rstrip('/')}{entry.runtime}"
+    return str(request.url_for(surface, agent=entry.id))

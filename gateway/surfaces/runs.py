@@ -13,6 +13,7 @@ from gateway.streams import RUNNING
 from gateway.surfaces.endpoint import refuse_cross_site, stream
 from gateway.surfaces.readers import left_off, media_type_asked
 from gateway.wires.ag_ui import AgUi
+from gateway.wires.copilotkit import CopilotKit
 from gateway.wires.native import Native
 from gateway.wires.vercel_ai import VercelAi
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from gateway.surfaces.endpoint import Services
     from gateway.wires import Wire
 
-WIRES: dict[str, Wire] = {wire.surface: wire for wire in (AgUi(), VercelAi(), Native())}
+WIRES: dict[str, Wire] = {wire.surface: wire for wire in (AgUi(), VercelAi(), CopilotKit(), Native())}
 
 
 def routes(services: Services) -> list[BaseRoute]:

@@ -110,10 +110,10 @@ def storable(text: str) -> bool:
     return "\0" not in text
 
 
-def agents_asked(request: Request) -> Collection[str] | None:
+def agents_asked(request: Request, parameter: str = "agent") -> Collection[str] | None:
     """The agents whose threads are listed: `?agent=`, or all that the caller may use; none for every agent."""
     principal: Principal = request.user
-    agent = request.query_params.get("agent")
+    agent = request.query_params.get(parameter)
     if agent is not None:
         return [agent] if storable(agent) and principal.may_use(agent) else []
     return principal.agents
