@@ -2,6 +2,7 @@
 
     GET  {path}/info                                  agents, and what is served here
     POST {path}/agent/{agent}/run                     a run
+    POST {path}/agent/{agent}/suggest                 suggestions, which are no turn of a conversation
     POST {path}/agent/{agent}/connect                 a thread as it is, and the run that goes on on it
     POST {path}/agent/{agent}/stop/{thread id}        stop
     GET  {path}/threads, {path}/threads/{id}/...      see `copilotkit_threads.py`
@@ -121,6 +122,7 @@ def routes(registry: Registry, services: Services, settings: CopilotKitSettings)
     rest: list[Route] = [
         Route(f"{path}/info", info, methods=["GET"]),
         Route(f"{of_agent}/run", run, methods=["POST"]),
+        Route(f"{of_agent}/suggest", run, methods=["POST"]),
         Route(f"{of_agent}/connect", connect, methods=["POST"]),
         ThreadRoute(f"{of_agent}/stop/{{thread_id:path}}", stop, methods=["POST"]),
         *thread_routes(path, services),
@@ -138,6 +140,7 @@ def _info(agents: dict[str, AgentEntry]) -> dict[str, Any]:
         "mode": "sse",
         "agents": {name: _agent(name, entry) for name, entry in agents.items()},
         "audioFileTranscriptionEnabled": False,
+        "suggestions": True,
         "threadEndpoints": THREAD_ENDPOINTS,
         "singleRoute": {"resourceOperations": True, "threadEndpoints": THREAD_ENDPOINTS},
         "telemetryDisabled": True,

@@ -51,7 +51,7 @@ class Envelope(BaseModel):
         match self.method:
             case "info":
                 return "GET", "/info"
-            case "agent/run" | "agent/connect":
+            case "agent/run" | "agent/connect" | "agent/suggest":
                 return "POST", f"/agent/{agent}/{self.method.removeprefix('agent/')}"
             case "agent/stop":
                 return "POST", f"/agent/{agent}/stop/{thread}"

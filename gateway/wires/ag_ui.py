@@ -33,9 +33,10 @@ from gateway.wires.endings import Endable
 from gateway.wires.states import StateForHandlers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from pydantic_ai.agent import AbstractAgent
+    from pydantic_ai.capabilities import AbstractCapability
     from pydantic_ai.messages import (
         FunctionToolCallEvent,
         ModelMessage,
@@ -154,6 +155,11 @@ class _Adapter(StateForHandlers, AGUIAdapter[Any, Any]):
     report: Report
     opened: Opening
     whole: bool
+    added: Sequence[AbstractCapability[Any]]
+
+    def run_stream_native(self, **options: Any) -> AsyncIterator[Any]:
+        given = options.pop("capabilities", None) or ()
+        return super().run_stream_native(capabilities=[*given, *self.added], **options)
 
     def build_event_stream(self) -> _EventStream:
         given = {} if self.whole else {each.tool_call_id: each.id for each in ag_ui_body.tool_messages(self.run_input)}
@@ -216,7 +222,12 @@ class AgUi:
 
     def adapter(self, agent: AbstractAgent[Any, Any], turn: Turn, opened: Opening, report: Report) -> _Adapter:
         """An adapter that runs on the messages that it is given; on the client's, if the turn was read with those."""
-        return _Adapter(agent, turn.run_input, report=report, opened=opened, whole=turn.whole)
+        added = self.capabilities(turn)
+        return _Adapter(agent, turn.run_input, report=report, opened=opened, whole=turn.whole, added=added)
+
+    def capabilities(self, turn: Turn) -> Sequence[AbstractCapability[Any]]:  # noqa: ARG002 - none for all
+        """What a run of the turn gets besides the agent's own."""
+        return ()
 
     def dump(self, line: Line, waiting: DeferredToolRequests | None) -> list[dict[str, Any]]:
         """See `Wire`. As `apply/default.ts` of `@ag-ui/client` builds them from the events."""

@@ -105,6 +105,16 @@ serve({
     return held(app, app.core.getAgent(agentId))
   },
 
+  /** Asks for suggestions, as `useCopilotChatSuggestions` does, and waits for them. */
+  async suggest({ key, agentId, instructions }) {
+    const { core } = apps.get(key)
+    core.addSuggestionsConfig({ instructions, available: 'always' })
+    core.reloadSuggestions(agentId)
+    const found = () => core.getSuggestions(agentId)
+    await until(() => found().suggestions.length && !found().isLoading, 'there are suggestions')
+    return { suggestions: found().suggestions.map(({ title, message }) => ({ title, message })) }
+  },
+
   /** The page is closed: nobody reads any more. */
   async leave({ key, agentId }) {
     const { core } = apps.get(key)
