@@ -123,7 +123,8 @@ class AgentSettings(Settings):
     orphan_timeout: Seconds = 120.0
     """Seconds that a run continues without a reader."""
     concurrency: Literal["reject", "interrupt", "enqueue"] = "reject"
-    """What a new turn does while a run goes on on its thread: fail with 409, stop that run, or wait for it."""
+    """What a new turn does while a run goes on on its thread: fail with 409 (or stop it, if nobody reads it any more),
+    stop that run, or wait for it."""
     max_queue: PositiveInt = 5
     """Turns that may wait on one thread, with `concurrency: enqueue`."""
     history: Literal["server", "client"] = "server"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,9 @@ INTERRUPT_TIMEOUT = 10.0
 
 LETTING_GO = 1.0
 """Seconds that a run which has said its last word has to let go of its thread: its reader may be quicker."""
+
+FIRST_READER = 0.3
+"""Seconds in which a run finds its first reader, that of the response to the request that started it."""
 
 WAITING = 8
 """Turns that may wait for that."""
@@ -53,7 +57,7 @@ class ThreadLocks:
         key, run_id = thread_key(info.scope, info.thread_id), info.run_id
         match entry.concurrency:
             case "reject":
-                lease = await self._free(info.scope, info.thread_id, run_id)
+                lease = await self._free(info.scope, info.thread_id, run_id) or await self._forsaken(info)
             case "enqueue":
                 lease = await acquire(key, run_id, queue=entry.max_queue, timeout=QUEUE_TIMEOUT)
             case "interrupt":
@@ -81,6 +85,15 @@ class ThreadLocks:
         if lease or await self._streams.find(scope, thread_id):
             return lease
         return await self._coordination.acquire(key, holder, queue=WAITING, timeout=LETTING_GO)
+
+    async def _forsaken(self, info: StreamInfo) -> Lease | None:
+        """The lease of a run that nobody reads any more: whoever says something new has left that answer."""
+        running = await self._streams.find(info.scope, info.thread_id)
+        if running is None or time.time() - running.started_at < FIRST_READER:
+            return None
+        if await self._streams.watched(running.run_id):
+            return None
+        return await self._take_over(thread_key(info.scope, info.thread_id), info.run_id)
 
     async def _take_over(self, key: str, run_id: str) -> Lease | None:
         lease = await self._coordination.acquire(key, run_id)

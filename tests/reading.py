@@ -68,6 +68,10 @@ class Reader:
                 self.text += chunk
         return self.text
 
+    async def leave(self) -> None:
+        """Close the connection."""
+        await self.response.aclose()
+
     async def broken_off(self) -> str:
         """Read to an end that is none; everything."""
         with pytest.raises(httpx.RemoteProtocolError, match="incomplete chunked read"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ from clients_driver import FOLDER, Node
 from hooks_driver import Page, noted
 from probes import SECRET
 from serving import DEMO_AGENTS, make_config, serving
+
+from gateway.locks import FIRST_READER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,7 +38,7 @@ AGENTS: dict[str, Any] = {
         "history": "client",
         "concurrency": "interrupt",
     },
-    "half-a-call": {"import": "run_probes:half_a_call", "concurrency": "interrupt"},
+    "half-a-call": "run_probes:half_a_call",
     "gated": "run_probes:gated",
     "showing": "hook_probes:showing",
     "failing-late": "hook_probes:failing_late",
@@ -163,6 +166,7 @@ def test_a_chat_that_was_stopped_in_the_middle_of_a_tools_input_goes_on(chat: Ca
     stopped = talk.rest()
     [call] = parts(stopped, "tool-note")
     assert call["rawInput"] == '{"text": "Begun'
+    time.sleep(2 * FIRST_READER)  # whoever writes a message takes longer than that to be seen to have left the answer
     run_probes.gates[later := gate()].open()
     page = talk.call("sendMessage", {"text": later})
     assert page["error"] is None

@@ -12,6 +12,8 @@ from reading import becomes, client_for, eventually, happens, held, reading, run
 from serving import serving
 from talking import WIRES, assert_problem, events_of, run_url, text_of, turn
 
+from gateway import locks
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
 
@@ -230,3 +232,27 @@ async def test_a_key_that_is_too_long_is_refused(rejecting: httpx.AsyncClient) -
     assert (await post(rejecting, "ag-ui", "k", headers={"idempotency-key": "k" * 255})).status_code == 200
     refused = await post(rejecting, "ag-ui", "k", headers={"idempotency-key": "k" * 256})
     assert_problem(refused, 400, "bad_request")
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_a_run_that_nobody_reads_any_more_gives_way(rejecting: httpx.AsyncClient, wire: str) -> None:
+    thread = f"thread-{uuid4()}"
+    async with reading(rejecting, "POST", run_url(wire, "gated"), json=turn(wire, thread, thread)) as left:
+        await left.until("Begun")
+        await asyncio.sleep(locks.FIRST_READER)  # a younger one may still wait for its first reader
+    assert await takes(rejecting, wire, thread), "as soon as the gateway has seen that the reader has gone"
+    await becomes(rejecting, left.run_id, "cancelled")
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_a_run_that_another_page_reads_does_not_give_way(rejecting: httpx.AsyncClient, wire: str) -> None:
+    thread = f"thread-{uuid4()}"
+    async with reading(rejecting, "POST", run_url(wire, "gated"), json=turn(wire, thread, thread)) as left:
+        await left.until("Begun")
+        await asyncio.sleep(locks.FIRST_READER)
+        async with reading(rejecting, "GET", f"/runs/{left.run_id}/stream") as other:
+            await other.until("Begun")
+            await left.leave()
+            assert_problem(await post(rejecting, wire, thread), 409, "run_conflict", "run_id")
+            run_probes.gates[thread].open()
+            assert text_of(events_of(await other.rest())) == "Begun ünd ended."
