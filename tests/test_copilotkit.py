@@ -9,6 +9,7 @@ import httpx
 import pytest
 import run_probes
 from clients_driver import FOLDER, Json, Node
+from copilotkit_app import App, said
 from serving import make_config, serving
 
 if TYPE_CHECKING:
@@ -27,25 +28,6 @@ AGENTS: dict[str, Any] = {
     "gated": "run_probes:gated",
 }
 TRANSPORTS = ("rest", "single")
-
-
-class App:
-    """A React app's core, with its runtime."""
-
-    def __init__(self, node: Node, url: str, **options: Any) -> None:
-        self._node = node
-        self.key = f"app-{uuid4()}"
-        self.opened = self.call("open", url=url, **options)
-
-    def call(self, method: str, agent: str = "", **params: Any) -> Json:
-        """See `copilotkit.mjs`. The client has nothing to complain about."""
-        answer = self._node.call(method, key=self.key, **({"agentId": agent} if agent else {}), **params)
-        assert answer.pop("printed") == []
-        return answer
-
-    def run(self, agent: str, thread: str, text: str = "", **params: Any) -> Json:
-        """Say something, and see the end of it."""
-        return self.call("run", agent, threadId=thread, text=text, **params)
 
 
 @pytest.fixture(scope="module")
@@ -74,11 +56,6 @@ def app(node: Node, url: str, transport: str) -> App:
 @pytest.fixture
 def thread() -> str:
     return f"thread/{uuid4()}"  # a slash is nothing special
-
-
-def said(held: Json) -> list[tuple[str, str]]:
-    """What the app shows of a conversation."""
-    return [(message["role"], message.get("content") or "") for message in held["messages"]]
 
 
 def test_an_app_finds_the_transport_and_the_agents_by_itself(node: Node, url: str) -> None:

@@ -33,7 +33,14 @@ def asking(thread: str, **fields: Any) -> Json:
     """A request for suggestions."""
     messages = [{"id": "m1", "role": "user", "content": "Hello"}]
     props = {"toolChoice": CHOICE}
-    known: Json = {"threadId": thread, "runId": "r", "state": {}, "context": [], "tools": [TOOL], "forwardedProps": props}
+    known: Json = {
+        "threadId": thread,
+        "runId": "r",
+        "state": {},
+        "context": [],
+        "tools": [TOOL],
+        "forwardedProps": props,
+    }
     return {**known, "messages": messages, **fields}
 
 

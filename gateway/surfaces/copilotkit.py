@@ -13,7 +13,6 @@ Source: the published `@copilotkit/core` 1.75.0, which is the client, and `@copi
 
 from __future__ import annotations
 
-from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
@@ -23,24 +22,20 @@ from starlette.routing import Route
 from gateway import __version__
 from gateway.capabilities import capabilities_of
 from gateway.errors import AgentNotFound
-from gateway.sse import EventStreamResponse
+from gateway.surfaces.copilotkit_connect import connect
 from gateway.surfaces.copilotkit_single import single
-from gateway.surfaces.copilotkit_threads import stored_events, thread_routes
-from gateway.surfaces.endpoint import AgentEndpoint, run_headers
-from gateway.surfaces.thread_requests import ThreadRoute, json_body, optional_json
-from gateway.wires import checked_thread_id
-from gateway.wires.copilotkit import CopilotKit, frames
+from gateway.surfaces.copilotkit_threads import thread_routes
+from gateway.surfaces.endpoint import AgentEndpoint
+from gateway.surfaces.thread_requests import ThreadRoute, optional_json
+from gateway.wires.copilotkit import CopilotKit
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
-
     from starlette.requests import Request
     from starlette.routing import BaseRoute
 
     from gateway.auth import Principal
     from gateway.config import CopilotKitSettings
     from gateway.registry import AgentEntry, Registry
-    from gateway.streams import StreamInfo
     from gateway.surfaces.endpoint import Services
 
 WIRE = CopilotKit()
@@ -51,13 +46,6 @@ DEFAULT = "default"
 THREAD_ENDPOINTS = {"list": True, "inspect": True, "mutations": False, "realtimeMetadata": False}
 
 STOPPED = {"type": "RUN_ERROR", "message": "The run was stopped.", "code": "STOPPED"}
-
-
-class ConnectRequest(BaseModel):
-    """Of the `RunAgentInput` of a `connect`, what is looked at."""
-
-    threadId: str  # noqa: N815 - the wire's name
-    protocolVersion: str = ""  # noqa: N815 - the wire's name
 
 
 class StopRequest(BaseModel):
@@ -88,6 +76,11 @@ class Agents:
             raise AgentNotFound(members={"error": "Agent not found", "message": AgentNotFound.sentence})
         return entry
 
+    def id_of(self, request: Request, name: str) -> str:
+        """The agent's own id, by which its threads are kept."""
+        entry = self.usable_by(request.user).get(name)
+        return entry.id if entry else name
+
     def _offers(self, entry: AgentEntry) -> bool:
         return WIRE.surface in entry.surfaces and (self._names is None or entry.id in self._names)
 
@@ -105,10 +98,9 @@ def routes(registry: Registry, services: Services, settings: CopilotKitSettings)
     async def run(request: Request) -> Response:
         return await endpoint.respond(request, find(request), request.user)
 
-    async def connect(request: Request) -> Response:
+    async def connected(request: Request) -> Response:
         find(request)
-        asked = await json_body(request, ConnectRequest)
-        return await _connect(request, services, asked)
+        return await connect(request, services)
 
     async def stop(request: Request) -> Response:
         entry, asked = find(request), await optional_json(request, StopRequest, services)
@@ -123,9 +115,9 @@ def routes(registry: Registry, services: Services, settings: CopilotKitSettings)
         Route(f"{path}/info", info, methods=["GET"]),
         Route(f"{of_agent}/run", run, methods=["POST"]),
         Route(f"{of_agent}/suggest", run, methods=["POST"]),
-        Route(f"{of_agent}/connect", connect, methods=["POST"]),
+        Route(f"{of_agent}/connect", connected, methods=["POST"]),
         ThreadRoute(f"{of_agent}/stop/{{thread_id:path}}", stop, methods=["POST"]),
-        *thread_routes(path, services),
+        *thread_routes(path, services, agents.id_of),
     ]
     served = [*rest, *single(path, rest)]
     for route in served:
@@ -150,28 +142,3 @@ def _info(agents: dict[str, AgentEntry]) -> dict[str, Any]:
 def _agent(name: str, entry: AgentEntry) -> dict[str, Any]:
     capabilities = capabilities_of(entry).model_dump(mode="json", by_alias=True, exclude_none=True)
     return {"name": name, "description": entry.description, "className": "Agent", "capabilities": capabilities}
-
-
-async def _connect(request: Request, services: Services, asked: ConnectRequest) -> Response:
-    """The thread as it is stored, then the run that goes on on it; nothing at all for one that never was (law 6)."""
-    scope, thread_id, dialect = request.user.scope, checked_thread_id(asked.threadId), asked.protocolVersion
-    running = await services.runs.find_on_thread(scope, thread_id)
-    stored = await stored_events(request, services, thread_id, running)
-    # Between the two looks the run may have ended: then its answer is among the messages.
-    live = None if stored.has_answer_of(running) else running
-    return EventStreamResponse(
-        _both(services, frames(stored.events, dialect), live, dialect),
-        headers=run_headers(live) if live else {},
-        heartbeat=services.server.heartbeat,
-        cut_after=services.server.max_stream_seconds,
-    )
-
-
-async def _both(services: Services, stored: bytes, live: StreamInfo | None, dialect: str) -> AsyncGenerator[bytes]:
-    if stored:
-        yield stored
-    if live:
-        framing = WIRE.framing(live.run_id, live.dialect, dialect)
-        async with aclosing(services.runs.read(live.run_id, 0, framing)) as batches:
-            async for batch in batches:
-                yield batch

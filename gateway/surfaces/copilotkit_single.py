@@ -6,14 +6,18 @@ the same name and given to the same routes, so that the answers are the same, to
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote, unquote
 
 from pydantic import BaseModel
 from pydantic_core import to_json
+from starlette.exceptions import HTTPException
 from starlette.routing import Route, Router
 
 from gateway.errors import MalformedBody, NotFound
+from gateway.middleware import as_gateway_error
+from gateway.surfaces.endpoint import LARGE
 from gateway.surfaces.thread_requests import json_body
 
 if TYPE_CHECKING:
@@ -56,7 +60,7 @@ class Envelope(BaseModel):
             case "agent/stop":
                 return "POST", f"/agent/{agent}/stop/{thread}"
             case "resource/request":
-                if not self.params.path.startswith("/threads"):
+                if not self.params.path.startswith(("/threads/", "/threads?")) and self.params.path != "/threads":
                     raise NotFound
                 return self.params.httpMethod, self.params.path
             case _:
@@ -79,12 +83,16 @@ class _Passed:
                 return await receive()
             return {"type": "http.request", "body": body, "more_body": False}
 
-        await self._app(self._scope, body_first, send)
+        try:
+            await self._app(self._scope, body_first, send)
+        except HTTPException as error:
+            # Inside of a route, Starlette itself would answer what a router raises, in plain text.
+            raise as_gateway_error(error) from error
 
 
 def single(path: str, routes: Sequence[BaseRoute]) -> list[Route]:
     """The endpoint in front of the routes of a runtime at that path, with and without a slash at its end."""
-    router = Router(routes)
+    router = Router(routes, redirect_slashes=False)  # a redirect would repeat the envelope elsewhere
 
     async def pass_on(request: Request) -> Any:
         envelope = await json_body(request, Envelope)
@@ -97,6 +105,13 @@ def single(path: str, routes: Sequence[BaseRoute]) -> list[Route]:
             "raw_path": quote(sent, safe=SENT).encode(),
             "query_string": quote(query, safe=SENT).encode(),
         }
-        return _Passed(router, scope, b"" if envelope.body is None else to_json(envelope.body))
+        return _Passed(router, scope, await _written(request, envelope.body))
 
     return [Route(path, pass_on, methods=["POST"]), Route(f"{path}/", pass_on, methods=["POST"])]
+
+
+async def _written(request: Request, body: Any) -> bytes:
+    """The inner body, written again; a large one off the loop (law 9)."""
+    if body is None:
+        return b""
+    return to_json(body) if len(await request.body()) < LARGE else await asyncio.to_thread(to_json, body)

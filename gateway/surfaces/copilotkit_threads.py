@@ -8,31 +8,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable  # noqa: TC003 - a type of data
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import JSONResponse, Response
 
 from gateway.errors import NotFound
-from gateway.history import RUNNING, Line, Thread
+from gateway.history import Line, Thread  # noqa: TC001 - ditto
+from gateway.surfaces.copilotkit_connect import events, messages
 from gateway.surfaces.thread_requests import (
     ThreadRoute,
-    agents_asked,
     cursor_behind,
     limit_asked,
+    listed_for,
     own_line,
     place_asked,
     view_of,
 )
 from gateway.surfaces.thread_shapes import details, iso
-from gateway.wires.ag_ui import AgUi
-from gateway.wires.copilotkit import told
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.routing import Route
 
-    from gateway.streams import StreamInfo
     from gateway.surfaces.endpoint import Services
 
 Json = dict[str, Any]
@@ -40,46 +37,13 @@ Json = dict[str, Any]
 NO_STORE = {"cache-control": "no-store"}
 
 
-@dataclass(frozen=True)
-class Stored:
-    """A thread as events, and the run that they end with."""
-
-    events: list[Json]
-    run_id: str = ""
-    outcome: str = ""
-
-    def has_answer_of(self, running: StreamInfo | None) -> bool:
-        """Whether a run's own words are among the events."""
-        return running is not None and running.run_id == self.run_id and self.outcome != RUNNING
-
-
-async def stored_events(request: Request, services: Services, thread_id: str, running: StreamInfo | None) -> Stored:
-    """The thread as events; none for one that never was, or is not the caller's."""
-    view = services.runs.threads.store.view(request.user.scope)
-    thread = await view.read_thread(thread_id)
-    if thread is None or (thread.agent and not request.user.may_use(thread.agent)):
-        return Stored([])
-    line = await view.read_line(thread.record.head_id)
-    events = await asyncio.to_thread(_events, thread, line, running)  # long ones take a while (law 9)
-    return Stored(events, thread.turn.run_id, thread.turn.outcome) if thread.turn else Stored(events)
-
-
-def _events(thread: Thread, line: Line, running: StreamInfo | None) -> list[Json]:
-    shown = details(thread, running)
-    interrupts: list[Json] = [] if running else shown["interrupts"]
-    run_id = thread.turn.run_id if thread.turn else thread.id
-    return told(thread.id, run_id, _dumped(thread, line), shown["state"], interrupts)
-
-
-def _dumped(thread: Thread, line: Line) -> list[Json]:
-    return AgUi().dump(line, thread.record.deferred_tool_requests)
-
-
-def thread_routes(path: str, services: Services) -> list[Route]:
-    """The routes of threads in one runtime."""
+def thread_routes(path: str, services: Services, agent_id: Callable[[Request, str], str]) -> list[Route]:
+    """The routes of threads in one runtime, where agents may have another name (`agent_id`) than their own."""
 
     async def list_threads(request: Request) -> Response:
-        limit, agents, before = limit_asked(request), agents_asked(request, "agentId"), place_asked(request)
+        limit, before = limit_asked(request), place_asked(request)
+        asked = request.query_params.get("agentId")
+        agents = listed_for(request.user, asked and agent_id(request, asked))
         found = await view_of(request, services).read_threads(limit=limit + 1, agents=agents, before=before)
         page: Json = {"threads": [_summary(request, thread) for thread in found[:limit]], "nextCursor": None}
         if len(found) > limit:
@@ -91,7 +55,8 @@ def thread_routes(path: str, services: Services) -> list[Route]:
         if look is None:
             raise NotFound
         thread, line = await own_line(request, services)
-        return JSONResponse(await asyncio.to_thread(look, thread, line), headers=NO_STORE)
+        # A long one takes a while to write, too (law 9).
+        return await asyncio.to_thread(lambda: JSONResponse(look(thread, line), headers=NO_STORE))
 
     return [
         ThreadRoute(f"{path}/threads", list_threads, methods=["GET"]),
@@ -124,7 +89,7 @@ def _message(message: Json) -> Json:
 
 
 def _messages(thread: Thread, line: Line) -> Json:
-    return {"messages": [_message(message) for message in _dumped(thread, line)]}
+    return {"messages": [_message(message) for message in messages(thread, line)]}
 
 
 def _state(thread: Thread, _line: Line) -> Json:
@@ -132,7 +97,7 @@ def _state(thread: Thread, _line: Line) -> Json:
 
 
 def _told(thread: Thread, line: Line) -> Json:
-    return {"events": _events(thread, line, None)}
+    return {"events": events(thread, line, None)}
 
 
 LOOKS: dict[str, Callable[[Thread, Line], Json]] = {"messages": _messages, "state": _state, "events": _told}

@@ -6,6 +6,7 @@ gets the same answer as one that never was, in every respect.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from starlette.routing import Match, Route
 
 from gateway.errors import BadRequest, NotFound, UnsupportedMediaType
 from gateway.history import RUNNING
-from gateway.surfaces.endpoint import refuse_cross_site
+from gateway.surfaces.endpoint import LARGE, refuse_cross_site
 from gateway.surfaces.thread_shapes import stored_status
 from gateway.wires import parsed
 
@@ -110,10 +111,13 @@ def storable(text: str) -> bool:
     return "\0" not in text
 
 
-def agents_asked(request: Request, parameter: str = "agent") -> Collection[str] | None:
+def agents_asked(request: Request) -> Collection[str] | None:
     """The agents whose threads are listed: `?agent=`, or all that the caller may use; none for every agent."""
-    principal: Principal = request.user
-    agent = request.query_params.get(parameter)
+    return listed_for(request.user, request.query_params.get("agent"))
+
+
+def listed_for(principal: Principal, agent: str | None) -> Collection[str] | None:
+    """The agents whose threads are listed: that one, or all that the caller may use; none for every agent."""
     if agent is not None:
         return [agent] if storable(agent) and principal.may_use(agent) else []
     return principal.agents
@@ -156,7 +160,10 @@ async def json_body(request: Request, model: type[M]) -> M:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise UnsupportedMediaType
-    return parsed(model.model_validate_json, await request.body())
+    body = await request.body()
+    if len(body) < LARGE:
+        return parsed(model.model_validate_json, body)
+    return await asyncio.to_thread(parsed, model.model_validate_json, body)
 
 
 async def optional_json(request: Request, model: type[M], services: Services) -> M:

@@ -61,8 +61,10 @@ def _told(line: Line, waiting: DeferredToolRequests | None) -> Iterator[tuple[st
     for segment in segments(line):
         ids = _Ids(segment)
         for shown in segment.shown:
-            broken_off = [segment.broken_off(call) for call in _unanswered(shown, asked | segment.under_way)]
-            closed = [replace(shown, message=ModelRequest(parts=[result])) for result in broken_off]
+            made = [segment.broken_off(call) for call in _unanswered(shown, asked | segment.under_way)]
+            # The run that goes on does not repeat what a client gave: to another reader nobody else tells it.
+            made += [segment.given[call] for call in _calls(shown) if call in segment.given]
+            closed = [replace(shown, message=ModelRequest(parts=[result])) for result in made]
             for message in chain.from_iterable(map(_messages, (ids.in_order(shown), *closed))):
                 if "replace" in message:
                     ids.forget(message)
@@ -236,5 +238,10 @@ def _ends_in_text(piece: list[ModelResponsePart]) -> bool:
 
 
 def _unanswered(shown: Shown, asked: set[str]) -> list[ToolCallPart]:
+    return [call for call_id, call in _calls(shown).items() if call_id not in asked]
+
+
+def _calls(shown: Shown) -> dict[str, ToolCallPart]:
+    """Those without a result, by id."""
     calls = [part for part in shown.message.parts if isinstance(part, ToolCallPart)]
-    return [call for call in calls if call.tool_call_id not in shown.results and call.tool_call_id not in asked]
+    return {call.tool_call_id: call for call in calls if call.tool_call_id not in shown.results}

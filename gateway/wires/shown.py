@@ -65,6 +65,8 @@ class Segment:
     """JSON of the decisions on calls in this segment, by call."""
     under_way: frozenset[str]
     """Calls that were answered, and nothing has come of it yet."""
+    given: Mapping[str, ToolReturnPart] = field(default_factory=dict[str, ToolReturnPart])
+    """Of those, the results that the client gave, by call."""
 
     @property
     def outcome(self) -> str:
@@ -115,7 +117,8 @@ def segments(line: Line) -> Iterator[Segment]:
         approvals = {**({} if is_last else decisions[index + 1]), **decisions[index]}
         taken = is_last and turn is not None and turn.answered_run
         under_way = {*decisions[index], *_answers(turn, "calls")} if taken else ()
-        yield Segment(shown, turn, approvals, frozenset(under_way))
+        given = _given(turn, entries) if taken else {}
+        yield Segment(shown, turn, approvals, frozenset(under_way), given)
 
 
 def free_id(ids: Sequence[str], taken: Container[str]) -> str:
@@ -131,6 +134,26 @@ def _cut_off_in(note: Any) -> list[str]:
 
 def _answers(turn: TurnRecord | None, kind: str) -> dict[str, Any]:
     return (turn.answers or {}).get(kind, {}) if turn else {}
+
+
+def _given(turn: TurnRecord | None, entries: Sequence[ConversationEntry]) -> dict[str, ToolReturnPart]:
+    """Results that are stored with the turn, and are not messages yet."""
+    results = _answers(turn, "calls")
+    calls = [part for entry in entries for part in entry.message.parts if isinstance(part, ToolCallPart)]
+    return {
+        call.tool_call_id: _result(call, results[call.tool_call_id]) for call in calls if call.tool_call_id in results
+    }
+
+
+def _result(call: ToolCallPart, stored: Any) -> ToolReturnPart:
+    """The JSON of a result in `DeferredToolResults` -> the message that its run will make of it."""
+    match stored:
+        case {"kind": "tool-return", "return_value": content}:
+            return ToolReturnPart(call.tool_name, content, call.tool_call_id)
+        case {"kind": "tool-failed", "message": str(why)}:
+            return ToolReturnPart(call.tool_name, why, call.tool_call_id, outcome="failed")
+        case _:
+            return ToolReturnPart(call.tool_name, stored, call.tool_call_id)
 
 
 def _users(entries: Sequence[ConversationEntry], turn: TurnRecord | None) -> dict[str, str]:

@@ -1,0 +1,58 @@
+"""Agents that work with tools of the front end, and with what a tool gives besides text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic_ai import Agent, BinaryContent, DeferredToolRequests
+from pydantic_ai.messages import ToolReturnPart, UserPromptPart
+from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
+from run_probes import gates
+from thread_probes import transcript
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from pydantic_ai.messages import ModelMessage
+
+    Stream = AsyncIterator[str | dict[int, DeltaToolCall]]
+
+PIXEL = b"\x89PNG\r\n\x1a\n"
+
+
+async def _waits_for_page(messages: list[ModelMessage], _info: AgentInfo) -> Stream:
+    """Calls the page, and when that has answered waits at the gate that the prompt names."""
+    result = messages[-1].parts[-1]
+    if not isinstance(result, ToolReturnPart):
+        yield {0: DeltaToolCall("browse", "{}", tool_call_id=f"browse-{len(messages)}")}
+        return
+    yield "Seen "
+    prompt = messages[0].parts[-1]
+    await gates[str(prompt.content) if isinstance(prompt, UserPromptPart) else ""].passed()
+    yield result.model_response_str()
+
+
+async def _browses(messages: list[ModelMessage], _info: AgentInfo) -> Stream:
+    """Calls the page, unless it was told something else meanwhile; then it tells all that it knows."""
+    if len(messages) == 1:
+        yield {0: DeltaToolCall("browse", "{}", tool_call_id="browse-1")}
+    else:
+        yield f"Told: {transcript(messages)}."
+
+
+async def _draws(messages: list[ModelMessage], _info: AgentInfo) -> Stream:
+    if isinstance(messages[-1].parts[-1], ToolReturnPart) or len(messages[-1].parts) > 1:
+        yield "Drawn."
+    else:
+        yield {0: DeltaToolCall("draw", "{}", tool_call_id=f"draw-{len(messages)}")}
+
+
+waits_for_page = Agent(FunctionModel(stream_function=_waits_for_page), output_type=[str, DeferredToolRequests])
+browses = Agent(FunctionModel(stream_function=_browses), output_type=[str, DeferredToolRequests])
+draws = Agent(FunctionModel(stream_function=_draws))
+
+
+@draws.tool_plain
+def draw() -> list[Any]:
+    """Gives a text and a picture."""
+    return ["A picture:", BinaryContent(PIXEL, media_type="image/png")]
