@@ -6,7 +6,7 @@ import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from gateway.coordination import CANCEL
+from gateway.coordination import CANCEL, GIVE_WAY
 from gateway.errors import RunConflict
 from gateway.ids import new_id
 
@@ -27,7 +27,7 @@ INTERRUPT_TIMEOUT = 10.0
 LETTING_GO = 1.0
 """Seconds that a run which has said its last word has to let go of its thread: its reader may be quicker."""
 
-FIRST_READER = 0.3
+YOUNG = 0.3
 """Seconds in which a run finds its first reader, that of the response to the request that started it."""
 
 WAITING = 8
@@ -87,13 +87,16 @@ class ThreadLocks:
         return await self._coordination.acquire(key, holder, queue=WAITING, timeout=LETTING_GO)
 
     async def _forsaken(self, info: StreamInfo) -> Lease | None:
-        """The lease of a run that nobody reads any more: whoever says something new has left that answer."""
+        """The lease of a run that nobody reads any more: whoever says something new has left that answer.
+
+        Only the process that runs it knows, so it is asked.
+        """
         running = await self._streams.find(info.scope, info.thread_id)
-        if running is None or time.time() - running.started_at < FIRST_READER:
+        if running is None or time.time() - running.started_at < YOUNG:
             return None
-        if await self._streams.watched(running.run_id):
-            return None
-        return await self._take_over(thread_key(info.scope, info.thread_id), info.run_id)
+        key = thread_key(info.scope, info.thread_id)
+        await self._coordination.signal(key, running.run_id, GIVE_WAY)
+        return await self._coordination.acquire(key, info.run_id, queue=WAITING, timeout=LETTING_GO)
 
     async def _take_over(self, key: str, run_id: str) -> Lease | None:
         lease = await self._coordination.acquire(key, run_id)

@@ -36,6 +36,7 @@ class Orphans:
 
     def began(self, run: Run) -> None:
         """A run has begun; its client may be gone before its response begins to read."""
+        run.on_give_way = lambda: self._spawn(self._give_way(run))
         asyncio.get_running_loop().call_later(FIRST_READER, self.left, run)
 
     def left(self, run: Run) -> None:
@@ -45,6 +46,11 @@ class Orphans:
         entry, wire = run.request.entry, run.request.wire
         continues = wire.comes_back and entry.on_disconnect.for_surface(wire.surface) == "continue"
         self._watch(run, entry.orphan_timeout if continues else 0.0)
+
+    async def _give_way(self, run: Run) -> None:
+        """A new turn wants the thread: it gets it, if nobody reads the run any more."""
+        if not run.readers and not run.ended and not await self._streams.watched(run.info.run_id):
+            run.stop()
 
     def _watch(self, run: Run, seconds: float) -> None:
         """Look in that time whether the run is an orphan, and not before: a reader that came back starts it anew."""

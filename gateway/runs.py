@@ -19,7 +19,7 @@ from pydantic_ai import Agent, CancellationToken, capture_run_messages
 from pydantic_ai.exceptions import RunCancelled, RunTimedOut, UserError
 
 from gateway.calls import Calls
-from gateway.coordination import CANCEL, LOST
+from gateway.coordination import CANCEL, GIVE_WAY, LOST
 from gateway.errors import MalformedBody, RunError, RunLost, StreamFull, StreamUnavailable
 from gateway.failures import reporter
 from gateway.history import CANCELLED, FINISHED
@@ -29,7 +29,7 @@ from gateway.telemetry import get_logger
 from gateway.wires import Opening, first_problem
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
     from concurrent.futures import Executor
 
     from pydantic_ai.messages import ModelMessage
@@ -110,6 +110,8 @@ class Run:
         """Responses in this process that follow the run."""
         self.orphaned: asyncio.TimerHandle | None = None
         """When it is looked whether there is still none."""
+        self.on_give_way: Callable[[], None] | None = None
+        """Called when a new turn wants the thread."""
         self.ended = False
         """Nothing of it runs any more, abandoned calls included."""
         self._token = CancellationToken()
@@ -254,6 +256,8 @@ class Run:
     def _hear(self, signal: str) -> None:
         if signal == CANCEL:
             self.stop()
+        elif signal == GIVE_WAY and self.on_give_way:
+            self.on_give_way()
         elif signal == LOST:
             self.end(RunLost())
 

@@ -55,7 +55,7 @@ def configure_logging(settings: ServerSettings) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level.upper())
-    for name in ("httpx", "httpx2", "httpcore", "openai", "uvicorn.error", "watchfiles"):
+    for name in ("alembic.runtime.plugins", "httpx", "httpx2", "httpcore", "openai", "uvicorn.error", "watchfiles"):
         # Their INFO lines name a URL for each call to a provider, or say what our own lines say.
         logging.getLogger(name).setLevel(logging.WARNING)
     for name in ("uvicorn", "uvicorn.error"):

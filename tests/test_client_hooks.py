@@ -18,7 +18,7 @@ from hooks_driver import Page, noted
 from probes import SECRET
 from serving import DEMO_AGENTS, make_config, serving
 
-from gateway.locks import FIRST_READER
+from gateway.locks import YOUNG
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -166,7 +166,7 @@ def test_a_chat_that_was_stopped_in_the_middle_of_a_tools_input_goes_on(chat: Ca
     stopped = talk.rest()
     [call] = parts(stopped, "tool-note")
     assert call["rawInput"] == '{"text": "Begun'
-    time.sleep(2 * FIRST_READER)  # whoever writes a message takes longer than that to be seen to have left the answer
+    time.sleep(2 * YOUNG)  # whoever writes a message takes longer than that to be seen to have left the answer
     run_probes.gates[later := gate()].open()
     page = talk.call("sendMessage", {"text": later})
     assert page["error"] is None

@@ -239,7 +239,7 @@ async def test_a_run_that_nobody_reads_any_more_gives_way(rejecting: httpx.Async
     thread = f"thread-{uuid4()}"
     async with reading(rejecting, "POST", run_url(wire, "gated"), json=turn(wire, thread, thread)) as left:
         await left.until("Begun")
-        await asyncio.sleep(locks.FIRST_READER)  # a younger one may still wait for its first reader
+        await asyncio.sleep(locks.YOUNG)  # a younger one may still wait for its first reader
     assert await takes(rejecting, wire, thread), "as soon as the gateway has seen that the reader has gone"
     await becomes(rejecting, left.run_id, "cancelled")
 
@@ -249,7 +249,7 @@ async def test_a_run_that_another_page_reads_does_not_give_way(rejecting: httpx.
     thread = f"thread-{uuid4()}"
     async with reading(rejecting, "POST", run_url(wire, "gated"), json=turn(wire, thread, thread)) as left:
         await left.until("Begun")
-        await asyncio.sleep(locks.FIRST_READER)
+        await asyncio.sleep(locks.YOUNG)
         async with reading(rejecting, "GET", f"/runs/{left.run_id}/stream") as other:
             await other.until("Begun")
             await left.leave()

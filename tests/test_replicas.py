@@ -20,6 +20,8 @@ from redis_server import RedisServer
 from replicas import Replica
 from talking import WIRES, assert_problem, error_of, events_of, numbers_of, run_url, text_of, turn
 
+from gateway.locks import YOUNG
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Iterator
     from pathlib import Path
@@ -308,6 +310,7 @@ async def test_a_chat_is_stopped_from_another_replica(ada: Clients) -> None:
 @pytest.mark.parametrize("wire", WIRES)
 async def test_a_thread_has_one_run_over_all_replicas(ada: Clients, wire: str) -> None:
     async with ada.run(wire) as run:
+        await asyncio.sleep(2 * YOUNG)  # from then on it gives way, if nobody reads it
         response = await ada.b.post(run_url(wire, "plain"), json=turn(wire, thread=run.thread))
         assert assert_problem(response, 409, "run_conflict", "run_id")["run_id"] == run.id
         assert response.headers["x-run-id"] == run.id

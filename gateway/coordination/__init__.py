@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 CANCEL = "cancel"
 """Stop, because somebody asked for it."""
 
+GIVE_WAY = "give way"
+"""Stop, if nobody reads the run any more."""
+
 LOST = "lost"
 """The lease may be held by another: stop, and write nothing more."""
 

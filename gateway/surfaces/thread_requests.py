@@ -16,9 +16,9 @@ from urllib.parse import quote, unquote
 from pydantic import BaseModel
 from starlette.routing import Match, Route
 
-from gateway.errors import BadRequest, NotFound, UnsupportedMediaType
+from gateway.errors import BadRequest, NotFound
 from gateway.history import RUNNING
-from gateway.surfaces.endpoint import LARGE, refuse_cross_site
+from gateway.surfaces.endpoint import LARGE, check_media_type, refuse_cross_site
 from gateway.surfaces.thread_shapes import stored_status
 from gateway.wires import parsed
 
@@ -157,9 +157,7 @@ def cursor_behind(thread: Thread) -> str:
 
 async def json_body(request: Request, model: type[M]) -> M:
     """The body, which must be JSON (law 13). Raises `UnsupportedMediaType` or `MalformedBody`."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json":
-        raise UnsupportedMediaType
+    check_media_type(request)
     body = await request.body()
     if len(body) < LARGE:
         return parsed(model.model_validate_json, body)
