@@ -41,10 +41,10 @@ schema: $(VENV)/dev.stamp  ## after a change to gateway/config.py
 
 lock: $(VENV)/dev.stamp  ## after a change to the dependencies in pyproject.toml
 	$(LOCK) --extra openai --group build -o requirements/run.txt
-	$(LOCK) --extra openai --extra postgres --extra redis --group dev -c requirements/run.txt -o requirements/dev.txt
+	$(LOCK) --extra mcp --extra openai --extra postgres --extra redis --group dev -c requirements/run.txt -o requirements/dev.txt
 
 clean:
-	rm -rf $(VENV) build dist tests/clients/node_modules .coverage* .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist tests/*/node_modules examples/*/node_modules examples/*/dist .coverage* .pytest_cache .ruff_cache
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is %s: make PYTHON=python3.12" % sys.version.split()[0] if sys.version_info < (3, 11) else 0)'

@@ -54,6 +54,7 @@ class Turn:
     results: tuple[ToolReturnPart, ...]  # tool results since the last prompt, denied and failed ones included
     tools: frozenset[str]  # tools that may be called, the front end's included
     output_tool: str  # the tool that takes a structured output; empty for an agent that answers in text
+    instructions: str  # what the agent is told beside the messages
     position: int  # prompts and answers so far: grows with every answer, so tool call ids made of it never repeat
 
     @property
@@ -83,7 +84,8 @@ class Turn:
         tools = frozenset(tool.name for tool in info.function_tools)
         output_tool = info.output_tools[0].name if info.output_tools else ""
         answers = sum(isinstance(message, ModelResponse) for message in messages)
-        return cls(tuple(prompts), files, tuple(results), tools, output_tool, len(prompts) + answers)
+        position, instructions = len(prompts) + answers, info.instructions or ""
+        return cls(tuple(prompts), files, tuple(results), tools, output_tool, instructions, position)
 
 
 Script = Callable[[Turn], Iterable[Step]]

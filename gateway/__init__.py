@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from gateway.config import GatewayConfig
     from gateway.configfile import load
     from gateway.errors import ConfigError, GatewayError, RunError
+    from gateway.frontend.a2ui import A2ui
+    from gateway.frontend.client_input import ClientInput, ContextInstructions, ContextItem, client_input
+    from gateway.frontend.predicted_state import PredictState
     from gateway.stores import open_store
     from gateway.surfaces.ag_ui import to_ag_ui
     from gateway.surfaces.vercel_ai import to_vercel_ai
@@ -22,11 +25,17 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "A2ui",
+    "ClientInput",
     "ConfigError",
+    "ContextInstructions",
+    "ContextItem",
     "GatewayConfig",
     "GatewayError",
+    "PredictState",
     "Principal",
     "RunError",
+    "client_input",
     "create_app",
     "load",
     "open_store",
@@ -35,11 +44,17 @@ __all__ = [
 ]
 
 _MODULES = {
+    "A2ui": "gateway.frontend.a2ui",
+    "ClientInput": "gateway.frontend.client_input",
     "ConfigError": "gateway.errors",
+    "ContextInstructions": "gateway.frontend.client_input",
+    "ContextItem": "gateway.frontend.client_input",
     "GatewayConfig": "gateway.config",
     "GatewayError": "gateway.errors",
+    "PredictState": "gateway.frontend.predicted_state",
     "Principal": "gateway.auth",
     "RunError": "gateway.errors",
+    "client_input": "gateway.frontend.client_input",
     "create_app": "gateway.app",
     "load": "gateway.configfile",
     "open_store": "gateway.stores",

@@ -1,4 +1,7 @@
-"""The sections of `gateway.yaml` that say who may call, from where, and how often: `auth`, `cors`, `limits`."""
+"""The sections of `gateway.yaml` that say who may call, from where, and how often: `auth`, `cors`, `limits`.
+
+And what an agent lets the pages of MCP Apps do: its `mcp_apps`.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import Annotated, Literal, Self
 from limits import RateLimitItem, parse
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
-from gateway.settings import Settings
+from gateway.settings import PositiveInt, Seconds, Settings
 
 Algorithm = Literal[
     "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"
@@ -145,3 +148,32 @@ class LimitSettings(Settings):
     def rate(self) -> RateLimitItem:
         """`requests` as the `limits` library takes it."""
         return parse(self.requests)
+
+
+AppMethod = Literal["resources/read", "tools/call", "ping", "notifications/message"]
+"""What a page of an MCP App may ask of its server."""
+
+
+class McpAppsSettings(Settings):
+    """What the pages of MCP Apps may ask of the agent's MCP servers. Neither the model nor the user is asked first."""
+
+    servers: Annotated[list[Annotated[str, StringConstraints(min_length=1)]], Field(min_length=1)]
+    """Ids of the agent's MCP toolsets whose pages are served: `MCPToolset(..., id='...')`."""
+    methods: Annotated[list[AppMethod], Field(min_length=1)] = ["resources/read", "ping", "notifications/message"]
+    """What pages may ask. `tools/call` lets them call every tool that the server shows to pages and that the agent
+    neither hides nor has approved; `tools` narrows it."""
+    tools: list[str] | None = None
+    """Tools that pages may call, by the names that the server has for them."""
+    resources: Annotated[list[Annotated[str, StringConstraints(min_length=1)]], Field(min_length=1)] = ["ui://"]
+    """Beginnings of the URIs that pages may read, as URLs are normally written: `%20` for a space."""
+    timeout: Seconds = 30.0
+    """Seconds that one answer may take."""
+    max_bytes: PositiveInt = 4_000_000
+    """Largest answer."""
+
+    @model_validator(mode="after")
+    def _tools_are_called(self) -> Self:
+        if self.tools is not None and "tools/call" not in self.methods:
+            msg = "`tools` says which tools pages may call: add `tools/call` to `methods`"
+            raise ValueError(msg)
+        return self

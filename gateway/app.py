@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -15,15 +15,17 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from gateway import openapi
 from gateway.auth import Credentials
-from gateway.errors import Unauthenticated, problem
+from gateway.errors import Unauthenticated
 from gateway.limits import RateLimiter
 from gateway.manager import RunManager
 from gateway.middleware import AccessLog, AddressLimit, BodyLimit, PrincipalLimit, Problems, RequestId, TrustedHosts
 from gateway.registry import Registry
 from gateway.retention import keep_sweeping
 from gateway.routing import Around
+from gateway.speech import Speech
 from gateway.surfaces import ag_ui, agents, copilotkit, health, native, threads, vercel_ai
 from gateway.surfaces import runs as run_routes
+from gateway.surfaces.copilotkit.transcribe import body_limits
 from gateway.surfaces.endpoint import Services
 
 if TYPE_CHECKING:
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
 
     from starlette.authentication import AuthenticationError
     from starlette.requests import HTTPConnection
-    from starlette.responses import Response
     from starlette.routing import BaseRoute
 
     from gateway.config import CorsSettings, GatewayConfig, ServerSettings
@@ -53,14 +54,15 @@ def create_app(config: GatewayConfig) -> Starlette:
     registry = Registry.build(config)
     limiter = RateLimiter(config.limits, config.stores.limits)
     runs = RunManager.from_config(config.stores, config.streams, config.threads)
-    services = Services(runs, config.server, limiter, config.cors.allow_origins)
+    speech = Speech(config.speech) if config.speech else None
+    services = Services(runs, config.server, limiter, config.cors.allow_origins, speech)
     app = Starlette(
         routes=[
             *health.routes(registry, runs),
             Around(routes=_guarded(config, registry, services), middleware=_guards(config, limiter)),
         ],
         middleware=_observers(config.server),
-        lifespan=lambda _app: _lifespan(registry, runs, config.threads.keep_days),
+        lifespan=lambda _app: _lifespan(registry, services, config.threads.keep_days),
     )
     app.state.registry = registry  # for `gateway check`, which says what would be served
     app.state.runs = runs  # for the server, which drains them before it closes its listeners
@@ -98,7 +100,8 @@ def _guards(config: GatewayConfig, limiter: RateLimiter) -> list[Middleware]:
     return [
         Middleware(TrustedHosts, allowed=_allowed_hosts(config.server)),
         _cors(config.cors),  # outside auth, so that a page can read a 401
-        Middleware(Problems),  # inside CORS, so that a page can read every error
+        # Inside CORS, so that a page can read every error.
+        Middleware(Problems, runtimes=[runtime.path for runtime in config.copilotkit]),
         Middleware(AddressLimit, limiter=limiter),  # before auth, so that guessing keys is limited
     ]
 
@@ -106,7 +109,7 @@ def _guards(config: GatewayConfig, limiter: RateLimiter) -> list[Middleware]:
 def _callers(config: GatewayConfig, limiter: RateLimiter) -> list[Middleware]:
     """Around everything that asks who is calling: not the document, which a browser reads without credentials."""
     return [
-        Middleware(BodyLimit, max_bytes=config.server.max_body_bytes),
+        Middleware(BodyLimit, max_bytes=config.server.max_body_bytes, larger=body_limits(config)),
         Middleware(AuthenticationMiddleware, backend=Credentials.from_config(config), on_error=_unauthenticated),
         Middleware(PrincipalLimit, limiter=limiter),
     ]
@@ -128,18 +131,21 @@ def _cors(settings: CorsSettings) -> Middleware:
     )
 
 
-def _unauthenticated(conn: HTTPConnection, _error: AuthenticationError) -> Response:
-    return problem(Unauthenticated(), conn.scope["state"].get("request_id"))
+def _unauthenticated(_conn: HTTPConnection, _error: AuthenticationError) -> NoReturn:
+    raise Unauthenticated
 
 
 @asynccontextmanager
-async def _lifespan(registry: Registry, runs: RunManager, keep_days: float | None) -> AsyncGenerator[None]:
+async def _lifespan(registry: Registry, services: Services, keep_days: float | None) -> AsyncGenerator[None]:
     """Open the agents side by side, and wait for none: a server that hangs must not keep the others from serving."""
+    runs, speech = services.runs, services.speech
     await runs.threads.store.open()
     runs.open()
     lifetimes = [entry.lifetime for entry in registry.entries.values()]
     for lifetime in lifetimes:
         lifetime.open()
+    if speech:
+        speech.open()
     sweeping = asyncio.create_task(keep_sweeping(runs.threads.store, runs, keep_days))
     try:
         yield
@@ -147,4 +153,6 @@ async def _lifespan(registry: Registry, runs: RunManager, keep_days: float | Non
         sweeping.cancel()
         await runs.close()
         await runs.threads.store.close()
+        if speech:
+            await speech.close()
         await asyncio.gather(*(lifetime.close() for lifetime in lifetimes))

@@ -10,19 +10,26 @@ from ag_ui.core import (
     ExecutionCapabilities,
     HumanInTheLoopCapabilities,
     IdentityCapabilities,
+    MultimodalCapabilities,
+    MultimodalInputCapabilities,
     OutputCapabilities,
+    ReasoningCapabilities,
     StateCapabilities,
     Tool,
     ToolsCapabilities,
     TransportCapabilities,
 )
+from pydantic_ai.models import Model
 
 from gateway.registry import tools_of
 
 if TYPE_CHECKING:
     from pydantic_ai.agent import AbstractAgent
+    from pydantic_ai.profiles import ModelProfile
 
     from gateway.registry import AgentEntry
+
+PDF = "application/pdf"
 
 
 def capabilities_of(entry: AgentEntry) -> AgentCapabilities:
@@ -30,6 +37,7 @@ def capabilities_of(entry: AgentEntry) -> AgentCapabilities:
     agent = entry.agent
     tools = tools_of(agent)
     approvals = any(tool.kind == "unapproved" for tool in tools)
+    profile: ModelProfile = agent.model.profile if isinstance(agent.model, Model) else {}
     return AgentCapabilities(
         identity=IdentityCapabilities(name=entry.id, description=entry.description or None, type="pydantic-ai"),
         transport=TransportCapabilities(streaming=True, websocket=False, http_binary=False, push_notifications=False),
@@ -41,6 +49,8 @@ def capabilities_of(entry: AgentEntry) -> AgentCapabilities:
         ),
         output=OutputCapabilities(structured_output=entry.answers_in_data),
         state=StateCapabilities(snapshots=True, deltas=True) if _has_state(agent) else None,
+        reasoning=ReasoningCapabilities(supported=True, streaming=True) if profile.get("supports_thinking") else None,
+        multimodal=MultimodalCapabilities(input=_media(profile)) if profile else None,
         execution=ExecutionCapabilities(
             max_iterations=entry.usage_limits.request_limit, max_execution_time=round(entry.timeout * 1000)
         ),
@@ -52,6 +62,17 @@ def capabilities_of(entry: AgentEntry) -> AgentCapabilities:
 
 def _tool(name: str, description: str | None, parameters: dict[str, Any]) -> Tool:
     return Tool(name=name, description=description or "", parameters=parameters)
+
+
+def _media(profile: ModelProfile) -> MultimodalInputCapabilities:
+    """What the model is known to take, or not known to refuse."""
+    documents = profile.get("supports_document_input", True)
+    return MultimodalInputCapabilities(
+        image=profile.get("supports_image_input", True),
+        audio=profile.get("supports_audio_file_input", True),
+        video=profile.get("supports_video_input", True),
+        pdf=documents and PDF in profile.get("supported_document_media_types", {PDF}),
+    )
 
 
 def _has_state(agent: AbstractAgent[Any, Any]) -> bool:

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator  # noqa: TC003 - pydantic looks at annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, cast, get_args
+from urllib.parse import urlsplit
 
 from pydantic import ConfigDict, Field, PrivateAttr, StringConstraints, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from gateway.access import ApiKeySettings, AuthSettings, CorsSettings, JwtSettings, LimitSettings
+from gateway.access import ApiKeySettings, AuthSettings, CorsSettings, JwtSettings, LimitSettings, McpAppsSettings
 from gateway.process import ServerSettings, StoreSettings, StreamSettings, ThreadSettings
 from gateway.settings import PositiveInt, Seconds, Settings
 
@@ -29,7 +30,9 @@ __all__ = [
     "GatewayConfig",
     "JwtSettings",
     "LimitSettings",
+    "McpAppsSettings",
     "ServerSettings",
+    "SpeechSettings",
     "StoreSettings",
     "StreamSettings",
     "Surface",
@@ -130,7 +133,10 @@ class AgentSettings(Settings):
     history: Literal["server", "client"] = "server"
     """Whose copy of a conversation counts. `client` stores nothing and believes whatever a client says was said."""
     capabilities: list[ImportString] = []
-    """Import strings of pydantic-ai capabilities to add, such as a `ProcessEventStream` tap."""
+    """Import strings of pydantic-ai capabilities to add, or of classes of them that need no arguments, such as
+    `gateway:ContextInstructions`."""
+    mcp_apps: McpAppsSettings | None = None
+    """What pages of MCP Apps may ask of the agent's MCP servers; nothing when left out."""
 
     @model_validator(mode="before")
     @classmethod
@@ -155,6 +161,45 @@ class CopilotKitSettings(Settings):
     """Where it is."""
     agents: Annotated[list[AgentId] | None, Field(min_length=1)] = None
     """Agents to offer; all when left out."""
+    a2ui: bool | None = None
+    """Whether its agents may show interfaces (A2UI); when left out, those of pages that have components for it."""
+
+
+OPENAI = "https://api.openai.com/v1"
+
+
+class SpeechSettings(Settings):
+    """Voice input: a server with OpenAI's API for transcriptions."""
+
+    model: Annotated[str, StringConstraints(min_length=1)]
+    """Its model, such as `whisper-1`."""
+    base_url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s/?#]+(/[^\s?#]*)?$")] = OPENAI
+    """Where it is: http:// or https://, up to what stands before `/audio/transcriptions`."""
+    api_key: Annotated[Annotated[str, StringConstraints(min_length=1)] | None, Field(repr=False)] = None
+    """Its key; OpenAI's own server needs one."""
+    language: Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]+)*$")] | None = None
+    """Language that is spoken, such as `en`; the model finds out when left out."""
+    max_bytes: PositiveInt = 25_000_000
+    """Largest recording, in bytes; more than `server.max_body_bytes`, if need be."""
+    timeout: Seconds = 60.0
+    """Seconds that one transcription may take."""
+
+    @field_validator("base_url")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        try:
+            _ = urlsplit(value).port
+        except ValueError:
+            msg = "not the address of a server: write https://host:port/v1"
+            raise ValueError(msg) from None
+        return value
+
+    @model_validator(mode="after")
+    def _openai_needs_a_key(self) -> Self:
+        if self.base_url == OPENAI and not self.api_key:
+            msg = "say the `api_key` of OpenAI, or the `base_url` of another server"
+            raise ValueError(msg)
+        return self
 
 
 class GatewayConfig(Settings):
@@ -170,6 +215,8 @@ class GatewayConfig(Settings):
     streams: StreamSettings = StreamSettings()
     copilotkit: list[CopilotKitSettings] = [CopilotKitSettings()]
     """CopilotKit runtimes; one, or a list of them."""
+    speech: SpeechSettings | None = None
+    """Voice input for CopilotKit; none when left out."""
     agents: Annotated[dict[AgentId, AgentSettings], Field(min_length=1)]
     """The agents, by name."""
 

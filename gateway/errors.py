@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from pydantic import ValidationError
+
 
 class GatewayError(Exception):
     """Whatever the gateway refuses or fails to do, with its meaning on the wire.
@@ -39,7 +41,7 @@ class GatewayError(Exception):
         detail: str | None = None,
         *,
         headers: Mapping[str, str] | None = None,
-        members: Mapping[str, str] | None = None,
+        members: Mapping[str, str | bool] | None = None,
     ) -> None:
         self.detail = detail or self.sentence
         self.headers = dict(headers or {})
@@ -126,7 +128,7 @@ class StreamExpired(GatewayError):
 
 
 class BodyTooLarge(GatewayError):
-    """More bytes than `server.max_body_bytes`."""
+    """More bytes than `server.max_body_bytes`, or than `speech.max_bytes` for a recording."""
 
     code = "body_too_large"
     status = 413
@@ -197,6 +199,42 @@ class LimitsUnavailable(GatewayError):
     sentence = "The service is busy: please try again shortly."
 
 
+class RecordingRejected(GatewayError):
+    """No recording in the request, or one that cannot be transcribed; `reason` is CopilotKit's word for why."""
+
+    code = "recording_rejected"
+    status = 400
+    sentence = "This recording cannot be used."
+
+    def __init__(self, reason: str, detail: str | None = None) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+class SpeechDenied(GatewayError):
+    """The speech server does not take the gateway's key. Not a 401, which would send the user to sign in again."""
+
+    code = "speech_denied"
+    status = 502
+    sentence = "The speech service refused to work for this gateway."
+
+
+class SpeechFailed(GatewayError):
+    """The speech server failed, took too long or could not be reached; the log says which."""
+
+    code = "speech_failed"
+    status = 500
+    sentence = "The recording could not be transcribed: please try again."
+
+
+class SpeechNotConfigured(GatewayError):
+    """There is no `speech` in the config."""
+
+    code = "speech_not_configured"
+    status = 503
+    sentence = "There is no voice input here."
+
+
 class RunError(GatewayError):
     """A run that ended badly; the wire turns it into its terminal event."""
 
@@ -249,6 +287,14 @@ class RunInterrupted(RunError):
     code = "run_interrupted"
     status = 503
     sentence = "The service was restarted: please try again."
+
+
+class ClientInputInvalid(RunError):
+    """The properties that a page sent with its turn are not what the agent takes (`ClientInput.properties_as`)."""
+
+    code = "client_input_invalid"
+    status = 422
+    sentence = "What the page sent along does not fit."
 
 
 class StreamFull(RunError):
@@ -322,6 +368,7 @@ class ConfigProblem:
 
 
 REDIS_IS_AN_EXTRA = "redis:// needs another package: install agent-gateway[redis]"
+OPENAI_IS_AN_EXTRA = "speech needs another package: install agent-gateway[openai]"
 NOT_A_REDIS_URL = "not a Redis URL: write redis://host:port/db"
 """The URL itself is never shown: it may hold a password."""
 
@@ -342,6 +389,18 @@ def all_errors(root: type[GatewayError] = GatewayError) -> Iterator[type[Gateway
     yield root
     for child in root.__subclasses__():
         yield from all_errors(child)
+
+
+def first_problem(error: ValidationError, *within: str) -> str:
+    """The first thing that does not fit, and its place in the body; `within` is the place of what was validated.
+
+    pydantic's own report repeats the input and links to its documentation; an AI SDK front end would show all of it.
+    """
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    place = ".".join(str(part) for part in (*within, *first["loc"][:4]))
+    # These repeat the input, or the words of whoever wrote the validator.
+    vague = first["type"] in ("union_tag_invalid", "value_error", "assertion_error")
+    return f"{place or 'body'}: {'Not a value that fits here' if vague else first['msg']}"[:200]
 
 
 def problem(error: GatewayError, request_id: str | None = None) -> JSONResponse:

@@ -18,6 +18,7 @@ from pydantic_ai.exceptions import (
 )
 
 from gateway.errors import (
+    ClientInputInvalid,
     ModelBehavior,
     ModelUnavailable,
     RunError,
@@ -46,8 +47,8 @@ _KINDS: tuple[tuple[type[Exception], type[RunError]], ...] = (
 )
 
 
-FROM_OUTSIDE = (RunInterrupted, RunLost, StreamFull, StreamUnavailable, ThreadChanged)
-"""Failures that are the gateway's own word: a traceback of them would show the gateway."""
+FROM_OUTSIDE = (RunInterrupted, RunLost, StreamFull, StreamUnavailable, ThreadChanged, ClientInputInvalid)
+"""Failures that are the gateway's own word: a traceback of them would show the gateway, or what a client sent."""
 
 EXPECTED = (*FROM_OUTSIDE, StoreUnavailable, UsageLimit, RunTimeout)
 """Failures that say nothing about the agent's code."""

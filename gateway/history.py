@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence  # noqa: TC003 - fields' types
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic_ai.conversation_store import ConversationEntry, ConversationRecord  # noqa: TC002 - as above
+
+Archived = Literal["exclude", "include", "only"]
+"""What a list does with archived threads."""
 
 RUNNING, FINISHED, CANCELLED = "running", "finished", "cancelled"
 """Outcomes of a run; every other one is the `code` of an error. A run that is `running` and holds no lease was lost."""
@@ -58,6 +61,8 @@ class Thread:
     """Of the head; none for a thread that was saved through pydantic-ai's interface alone."""
     renamed: str = ""
     """The title that a person gave it."""
+    archived: bool = False
+    """Whether a person put it away: lists leave it out unless asked for it. A turn on it does not change that."""
     created_at: datetime
 
     @property

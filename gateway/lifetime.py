@@ -7,6 +7,7 @@ import time
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
+from gateway import mcp_servers
 from gateway.errors import AgentUnready
 from gateway.telemetry import get_logger
 
@@ -54,6 +55,7 @@ class AgentLifetime:
         # Shielded: a request that goes away must not take the opening with it.
         if not await asyncio.shield(self.open()):
             raise AgentUnready(headers={"Retry-After": str(round(RETRY_AFTER))})
+        await mcp_servers.reconnect(self._agent.toolsets)
 
     async def close(self) -> None:
         """Close the agent, in the task that opened it; give up on one that is still opening."""
@@ -71,6 +73,7 @@ class AgentLifetime:
     async def _hold(self, opened: asyncio.Future[bool], closing: asyncio.Event) -> None:
         try:
             async with AsyncExitStack() as stack:
+                stack.push_async_callback(mcp_servers.release, self._agent.toolsets)
                 async with asyncio.timeout(OPEN_TIMEOUT):
                     await stack.enter_async_context(self._agent)
                 opened.set_result(True)

@@ -31,7 +31,7 @@ from gateway.limits import address_key
 from gateway.telemetry import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -132,10 +132,14 @@ class Problems:
 
     After the first byte there is no status left to send: the error goes on to the server, which closes the connection
     without the last chunk (DESIGN law 1).
+
+    `runtimes` are the paths of CopilotKit runtimes: that client shows a developer the `message` of a failure, and
+    without one nothing but its status (`runtime-info-error.ts` of `@copilotkit/core`).
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, runtimes: Sequence[str] = ()) -> None:
         self.app = app
+        self.runtimes = tuple(f"{path}/" for path in runtimes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -158,7 +162,15 @@ class Problems:
             failure = as_gateway_error(error)
             if failure.status >= 500 and not isinstance(failure, Draining):  # noqa: PLR2004 - server errors
                 error_log.error("request_failed", code=failure.code, exc_info=error)
+            if f"{_path_in(scope)}/".startswith(self.runtimes):
+                failure.members = {"message": failure.detail, **failure.members}
             await problem(failure, scope["state"].get("request_id"))(scope, receive, send)
+
+
+def _path_in(scope: Scope) -> str:
+    """The path behind where the app is mounted."""
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))
 
 
 def as_gateway_error(error: Exception) -> GatewayError:
@@ -213,26 +225,36 @@ def _with_rate_limit(send: Send, field: str | None) -> Send:
 
 
 class BodyLimit:
-    """413 as soon as the declared or the received size passes the limit. Starlette's own answers in plain text."""
+    """413 as soon as the declared or the received size passes the limit. Starlette's own answers in plain text.
 
-    def __init__(self, app: ASGIApp, *, max_bytes: int) -> None:
+    `larger` has the paths with a limit of their own. Their routes are told when they begin to read, so that they can
+    answer in the form that their clients look for.
+    """
+
+    def __init__(self, app: ASGIApp, *, max_bytes: int, larger: Mapping[str, int] | None = None) -> None:
         self.app = app
         self.max_bytes = max_bytes
+        self.larger = larger or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        own = self.larger.get(_path_in(scope))
+        limit = own or self.max_bytes
         declared = Headers(scope=scope).get("content-length", "")
-        if declared.isdecimal() and int(declared) > self.max_bytes:
+        too_large = declared.isdecimal() and int(declared) > limit
+        if too_large and own is None:
             raise BodyTooLarge
         received = 0
 
         async def receive_and_count() -> Message:
             nonlocal received
+            if too_large:
+                raise BodyTooLarge
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self.max_bytes:
+            if received > limit:
                 raise BodyTooLarge
             return message
 

@@ -6,6 +6,7 @@ inside them must be left in the task that entered them. An agent whose toolsets 
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from pydantic_ai.settings import ModelSettings
 from pydantic_ai.toolsets import ExternalToolset, FunctionToolset
 from pydantic_ai.usage import UsageLimits
 
+from gateway import mcp_servers
 from gateway.config import SURFACES, AgentSettings, DisconnectSettings, GatewayConfig, UsageLimitSettings
 from gateway.errors import AgentNotFound, ConfigError, ConfigProblem
 from gateway.lifetime import AgentLifetime
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from pydantic_ai.toolsets import AbstractToolset
 
     from gateway.auth import Principal
-    from gateway.config import Surface
+    from gateway.config import McpAppsSettings, Surface
 
 
 @dataclass(frozen=True)
@@ -57,11 +59,20 @@ class AgentEntry:
     make_deps: Callable[[Principal], Any] | None = None
     """`(principal) -> deps`, sync or async; called for each run."""
     capabilities: tuple[AbstractCapability[Any], ...] = ()
+    mcp_apps: McpAppsSettings | None = None
+    """What pages of MCP Apps may ask."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "lifetime", AgentLifetime(self.id, self.agent))
 
     lifetime: AgentLifetime = field(init=False)
+
+    async def deps_for(self, principal: Principal) -> Any:
+        """Fresh dependencies for a run."""
+        if self.make_deps is None:
+            return None
+        deps = self.make_deps(principal)
+        return await deps if inspect.isawaitable(deps) else deps
 
     @cached_property
     def answers_in_data(self) -> bool:
@@ -154,6 +165,9 @@ class _Builder:
         ]
         if self._problems:
             raise ConfigError(self._problems)
+        if settings.mcp_apps:
+            key = f"agents.{self._id}.mcp_apps"
+            mcp_servers.check(settings.mcp_apps.servers, mcp_servers.toolsets_of(agent, capabilities), key)
         return AgentEntry(
             id=self._id,
             agent=agent,
@@ -169,6 +183,7 @@ class _Builder:
             usage_limits=_usage_limits(settings.usage_limits),
             make_deps=make_deps,
             capabilities=tuple(capabilities),
+            mcp_apps=settings.mcp_apps,
         )
 
     def _agent(self) -> Any:
@@ -193,6 +208,8 @@ class _Builder:
             value: Any = import_module(module)
             for part in attribute.split("."):
                 value = getattr(value, part)
+            if kind is AbstractCapability and isinstance(value, type):
+                value = value()  # of classes that need no arguments
             if not isinstance(value, kind):
                 msg = f"it is a {type(value).__name__}, not {what}"
                 raise TypeError(msg)

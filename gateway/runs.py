@@ -8,10 +8,10 @@ the log is gone. Nothing here sees a `Request`.
 from __future__ import annotations
 
 import asyncio
-import inspect
 import time
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import ValidationError
@@ -20,18 +20,20 @@ from pydantic_ai.exceptions import RunCancelled, RunTimedOut, UserError
 
 from gateway.calls import Calls
 from gateway.coordination import CANCEL, GIVE_WAY, LOST
-from gateway.errors import MalformedBody, RunError, RunLost, StreamFull, StreamUnavailable
+from gateway.errors import MalformedBody, RunError, RunLost, StreamFull, StreamUnavailable, first_problem
 from gateway.failures import reporter
+from gateway.frontend.client_input import CarriesClientInput
 from gateway.history import CANCELLED, FINISHED
 from gateway.storing import Storing, ending_of
 from gateway.streams import StreamInfo
 from gateway.telemetry import get_logger
-from gateway.wires import Opening, first_problem
+from gateway.wires import Opening
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
     from concurrent.futures import Executor
 
+    from pydantic_ai.capabilities import AbstractCapability
     from pydantic_ai.messages import ModelMessage
 
     from gateway.auth import Principal
@@ -43,6 +45,9 @@ if TYPE_CHECKING:
     from gateway.wires.endings import Endable
 
 log = get_logger("gateway.runs")
+
+MAX_KEY = 256
+"""Characters of a key of repetition that is remembered as it is."""
 
 GRACE = 0.5
 """Seconds that a stopped agent has to come to an end by itself, before its readers get the closing frames."""
@@ -67,7 +72,13 @@ class RunRequest:
         """The name under which the run of this request is remembered: for this owner, agent, surface and thread."""
         place = f"{self.principal.scope}/{self.entry.id}/{self.wire.surface}"
         thread = "" if self.turn.unnamed else self.turn.thread_id
-        return f"request/{place}/{len(self.repeat_key)}:{self.repeat_key}/{thread}"
+        # Of bounded length: it is remembered for longer than the request is there.
+        key = (
+            self.repeat_key
+            if len(self.repeat_key) <= MAX_KEY
+            else sha256(self.repeat_key.encode(errors="surrogatepass")).hexdigest()
+        )
+        return f"request/{place}/{len(self.repeat_key)}:{key}/{thread}"
 
     def info(self, run_id: str) -> StreamInfo:
         """What the stream log keeps of the run beside its frames."""
@@ -83,12 +94,15 @@ class RunRequest:
             request_id=self.turn.request_id,
         )
 
+    @property
+    def capabilities(self) -> Sequence[AbstractCapability[Any]]:
+        """What the agent gets besides its own."""
+        carried, added = self.turn.client_input, self.entry.capabilities
+        return [*added, CarriesClientInput(carried=carried)] if carried else added
+
     async def deps(self) -> Any:
         """Fresh dependencies for this run."""
-        if self.entry.make_deps is None:
-            return None
-        deps = self.entry.make_deps(self.principal)
-        return await deps if inspect.isawaitable(deps) else deps
+        return await self.entry.deps_for(self.principal)
 
 
 class Run:
@@ -148,7 +162,7 @@ class Run:
                 cancellation_token=self._token,
                 timeout=entry.timeout,
                 usage_limits=entry.usage_limits,
-                capabilities=entry.capabilities,
+                capabilities=request.capabilities,
                 model_settings=entry.settings(request.turn.max_tokens),
             )
         except ValidationError as error:

@@ -7,7 +7,7 @@ the end to be.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pydantic_ai.messages import ModelRequest, ModelResponse, ToolReturnPart, UserPromptPart
@@ -15,9 +15,10 @@ from pydantic_ai.messages import ModelRequest, ModelResponse, ToolReturnPart, Us
 from gateway import answers
 from gateway.errors import TurnRejected
 from gateway.history import FINISHED, Line
+from gateway.wires.ag_ui.a2ui import has_shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Container, Iterator, Sequence
 
     from pydantic_ai.conversation_store import ConversationEntry
     from pydantic_ai.messages import ModelMessage
@@ -55,6 +56,8 @@ class Plan:
 def plan(turn: Turn, thread: Thread | None, line: Line, agent: str) -> Plan:
     """The turn of an agent, on a thread as it stands with its line. Raises `TurnRejected` or `ApprovalExpired`."""
     known = dict(_message_ids(line))
+    if turn.acts_on and _is_stray(turn, line, known):
+        turn = replace(turn, messages=turn.messages[:-1], message_ids=turn.message_ids[:-1])
     entry = _resubmitted(turn, line, known)
     if entry is None or _answers(turn, thread, entry):
         return _onward(turn, thread, line, agent, _skipped(turn, known))
@@ -65,6 +68,19 @@ def taken_by(turn: Turn, line: Line) -> TurnRecord | None:
     """Where a run took the answers that the turn gives, the last time."""
     ids = answers.ids_of(turn.answers)
     return next((taken for taken in _taken(line) if ids & answers.stored_ids(taken)), None)
+
+
+def _is_stray(turn: Turn, line: Line, known: Container[str]) -> bool:
+    """Whether the last message, an action on a surface, only comes along with what else is new.
+
+    A page sends it with all of its runs while its own goes on (`wires/ag_ui/a2ui_action.py`), on other threads, too.
+    """
+    *before, last = turn.message_ids
+    if last in known:
+        return any(each not in known for each in before)
+    if not before and not answers.ids_of(turn.answers):
+        return False
+    return not has_shown((entry.message for entry in reversed(line.entries)), turn.acts_on)
 
 
 def _answers(turn: Turn, thread: Thread | None, entry: ConversationEntry) -> bool:

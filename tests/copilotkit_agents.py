@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from pydantic_ai import Agent, BinaryContent, DeferredToolRequests
+from pydantic_ai import Agent, ApprovalRequired, BinaryContent, DeferredToolRequests, RunContext
 from pydantic_ai.messages import ToolReturnPart, UserPromptPart
 from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
 from run_probes import gates
@@ -56,3 +57,26 @@ draws = Agent(FunctionModel(stream_function=_draws))
 def draw() -> list[Any]:
     """Gives a text and a picture."""
     return ["A picture:", BinaryContent(PIXEL, media_type="image/png")]
+
+
+async def _wires(messages: list[ModelMessage], _info: AgentInfo) -> Stream:
+    if isinstance(messages[-1].parts[-1], ToolReturnPart):
+        yield "Wired."
+    else:
+        yield {0: DeltaToolCall("wire", "{}", tool_call_id=f"wire-{len(messages)}")}
+
+
+wires_twice = Agent(FunctionModel(stream_function=_wires), output_type=[str, DeferredToolRequests])
+"""Has a tool that asks again after the first yes."""
+
+asked_for: Counter[str] = Counter()
+"""By conversation."""
+
+
+@wires_twice.tool
+async def wire(ctx: RunContext[object]) -> str:
+    """Wires money, when it was told twice to."""
+    asked_for[ctx.conversation_id or ""] += 1
+    if asked_for[ctx.conversation_id or ""] <= len(("one yes", "another")):
+        raise ApprovalRequired
+    return "sent"

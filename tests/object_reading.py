@@ -13,8 +13,8 @@ from pydantic import TypeAdapter
 from pydantic_core import from_json
 from serving import make_config, serving
 
-from gateway.wires import native_body
-from gateway.wires.native_body import PlainRequest
+from gateway.wires.native import body as native_body
+from gateway.wires.native.body import PlainRequest
 
 if TYPE_CHECKING:
     from collections.abc import Generator

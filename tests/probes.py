@@ -69,6 +69,10 @@ def _streaming(function: Any) -> FunctionModel:
     return FunctionModel(stream_function=function)
 
 
+reading = Agent(
+    TestModel(profile={"supports_thinking": True, "supports_audio_file_input": False, "supports_document_input": False})
+)
+unresolved = Agent("openai:gpt-5", defer_model_check=True)
 plain = Agent(TestModel(custom_output_text="Hello from the probe."), name="plain")
 broken = Agent(_streaming(_says_then_raises), name="broken")
 hanging = Agent(_streaming(_hangs), name="hanging")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections import Counter, defaultdict
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from pydantic_ai import Agent
@@ -55,7 +55,14 @@ class Gate:
         self.left.set()
 
 
-gates: defaultdict[str, Gate] = defaultdict(Gate)
+class Gates(dict[str, Gate]):
+    """A gate for each name, the same for all threads, whichever asks first."""
+
+    def __missing__(self, name: str) -> Gate:
+        return self.setdefault(name, Gate())  # a `defaultdict` of two threads would make two
+
+
+gates = Gates()
 """By prompt."""
 
 runs: Counter[str] = Counter()

@@ -45,6 +45,7 @@ from agents.script import Call, Say, Think
 ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / "agents").glob("*.py"))
 CONFIRM_PLAN = ExternalToolset[Any]([ToolDefinition(name="confirm_plan")])
+SHOW_STEPS = ExternalToolset[Any]([ToolDefinition(name="show_steps")])
 
 pytestmark = pytest.mark.anyio
 
@@ -331,6 +332,47 @@ async def test_the_planner_asks_the_front_end_to_confirm_and_comments_on_the_ans
         **run,
     )
     assert result.output == comment
+
+
+async def test_the_planner_has_the_page_show_some_steps_if_it_can() -> None:
+    run: dict[str, Any] = {"deps": planner.make_deps(None), "output_type": [str, DeferredToolRequests]}
+    _, result = await stream(planner.agent, "Show me the open steps", toolsets=[SHOW_STEPS], **run)
+    assert [(call.tool_name, call.args_as_dict()) for call in result.output.calls] == [
+        ("show_steps", {"which": "open"})
+    ]
+    _, without = await stream(planner.agent, "Show me the open steps", **run)
+    assert "show_steps" not in dict(calls(without.all_messages()))
+
+
+@pytest.mark.parametrize(("done", "left"), [(1, "Left to do:\n\n- b"), (2, "Nothing is left to do.")])
+async def test_the_planner_knows_the_state_that_the_client_sends(done: int, left: str) -> None:
+    deps = planner.make_deps(None)
+    steps = [planner.PlanStep(text=text) for text in ("a", "b")]
+    for step in steps[:done]:
+        step.status = "done"
+    deps.state = planner.Plan(goal="x", steps=steps)
+    _, result = await stream(planner.agent, "What is left?", deps=deps)
+    assert result.output == left
+
+
+@pytest.mark.parametrize(
+    ("approval", "comment", "steps"),
+    [(ToolApproved(), "The plan is gone.", 0), (ToolDenied(), "Then I keep the plan.", 3)],
+    ids=["approved", "denied"],
+)
+async def test_the_planner_deletes_the_plan_only_when_approved(approval: Any, comment: str, steps: int) -> None:
+    deps = planner.make_deps(None)
+    await stream(planner.agent, "Plan a picnic", deps=deps)
+    _, asked = await stream(planner.agent, "Delete the plan", deps=deps)
+    (call,) = asked.output.approvals
+    assert len(deps.state.steps) == 3
+    _, result = await stream(
+        planner.agent,
+        message_history=asked.all_messages(),
+        deferred_tool_results=DeferredToolResults(approvals={call.tool_call_id: approval}),
+        deps=deps,
+    )
+    assert (result.output, len(deps.state.steps)) == (comment, steps)
 
 
 async def test_each_run_has_fresh_dependencies() -> None:

@@ -28,12 +28,15 @@ ORDER = [
     "interpolation yamldoc configerrors",
     "configfile",
     "telemetry sse",
-    "failures history",
+    "failures history state",
+    "frontend",
     "wires",
-    "lifetime redisconn",
-    "auth stores limits coordination streams",
+    "lifetime redisconn mcp_servers",
+    "auth stores limits coordination streams speech",
     "registry",
-    "middleware routing capabilities calls locks state answers replay",
+    "mcp_calls",
+    "mcp_apps",
+    "middleware routing capabilities calls locks answers replay",
     "turns",
     "openturn",
     "threads",
@@ -55,7 +58,7 @@ ORDER = [
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names.split()}
 MAY_READ_THE_ENVIRONMENT = {"configfile", "cli"}
 MAX_LINES = 300
-LONGER = {"errors.py": 400}  # every error, with its sentence for the user, stands in one file
+LONGER = {"errors.py": 450}  # every error, with its sentence for the user, stands in one file
 
 
 def files() -> dict[str, tuple[str, Path, ast.Module]]:
@@ -173,11 +176,17 @@ def test_the_layers_stand_in_the_order_that_their_duties_ask_for() -> None:
 
 def test_the_public_names_are_these() -> None:
     assert gateway.__all__ == [
+        "A2ui",
+        "ClientInput",
         "ConfigError",
+        "ContextInstructions",
+        "ContextItem",
         "GatewayConfig",
         "GatewayError",
+        "PredictState",
         "Principal",
         "RunError",
+        "client_input",
         "create_app",
         "load",
         "open_store",

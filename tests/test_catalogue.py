@@ -86,11 +86,20 @@ async def test_what_an_agent_can_do_is_told_as_it_is() -> None:
 
     assert told(await read("/agents/paying")) == (True, False, False, True)
     assert told(await read("/agents/approver")) == (True, False, False, True)
-    assert told(await read("/agents/planner")) == (False, False, True, True)
+    assert told(await read("/agents/planner")) == (True, False, True, True)
     assert told(await read("/agents/extractor")) == (False, True, False, True)
     assert told(await read("/agents/plain")) == (False, False, False, False)
     execution = (await read("/agents/paying"))["capabilities"]["execution"]
     assert execution == {"maxIterations": 7, "maxExecutionTime": 2500}
+
+
+async def test_what_a_model_takes_and_whether_it_thinks_is_told_when_it_is_known() -> None:
+    agents = {"reading": "probes:reading", "unresolved": "probes:unresolved"}
+    async with calling(create_app(make_config(agents=agents))) as client:
+        known, unknown = [(await client.get(f"/agents/{name}")).json()["capabilities"] for name in agents]
+    assert known["multimodal"] == {"input": {"image": True, "audio": False, "video": True, "pdf": False}}
+    assert known["reasoning"] == {"supported": True, "streaming": True}
+    assert not {"multimodal", "reasoning"} & unknown.keys()
 
 
 async def test_an_agent_out_of_scope_is_not_listed() -> None:

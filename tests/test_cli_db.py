@@ -10,6 +10,8 @@ import pytest
 from postgres_server import any_postgres, own_database
 from projects import CONFIG, Project
 
+from gateway.stores.schema import NEWEST
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -41,10 +43,10 @@ def test_a_schema_is_made_once(project: Project, url: str) -> None:
     assert "gateway db upgrade" in before.stdout
     assert not (project.folder / "gateway.db").exists(), "looking makes nothing"
     made, again = project.run("db", "upgrade"), project.run("db", "upgrade")
-    assert (made.returncode, made.stdout) == (0, "The schema 0001 was made.\n")
-    assert (again.returncode, again.stdout) == (0, "The schema is 0001, the newest: there was nothing to do.\n")
+    assert (made.returncode, made.stdout) == (0, f"The schema {NEWEST} was made.\n")
+    assert (again.returncode, again.stdout) == (0, f"The schema is {NEWEST}, the newest: there was nothing to do.\n")
     after = project.run("db", "current")
-    assert (after.returncode, after.stdout) == (0, "The schema is 0001, the newest.\n")
+    assert (after.returncode, after.stdout) == (0, f"The schema is {NEWEST}, the newest.\n")
 
 
 def test_a_schema_of_a_newer_version_is_said_and_left_alone(project: Project) -> None:

@@ -51,7 +51,7 @@ class Kept:
 
     def left(self, owner: Principal) -> set[str]:
         async def ids(store: Store) -> set[str]:
-            return {thread.id for thread in await store.view(owner.scope).read_threads(limit=1_000)}
+            return {thread.id for thread in await store.view(owner.scope).read_threads(limit=1_000, archived="include")}
 
         return self.use(ids)
 
@@ -76,7 +76,7 @@ def kept(tmp_path: Path) -> Kept:
         root = await add_turn(ada, "t", "Root", when=datetime(2026, 1, 1, tzinfo=UTC))
         await add_turn(ada, "t", "Left")
         await add_turn(ada, "t", "Größe ✓\nright", after=root, state={"count": 3})
-        await ada.rename("t", "Named")
+        await ada.mark("t", title="Named", archived=True)
         await ask_for_consent(ada, "a/b", agent="retired")
         for owner in (ADA_AT_ACME, BOB, ANONYMOUS):
             await add_turn(store.view(owner.scope), "t", f"Not Ada's but {owner.scope}")
@@ -99,7 +99,8 @@ def test_an_export_has_everything_of_the_person_and_nothing_else(kept: Kept) -> 
     assert (done.returncode, done.stderr) == (0, "2 threads exported.\n")
     waiting, thread = exported(done.stdout)
     assert (waiting["id"], waiting["agent"], waiting["status"]) == ("a/b", "retired", "waiting")
-    assert (thread["id"], thread["title"], thread["renamed"]) == ("t", "Named", "Named")
+    assert (thread["id"], thread["title"], thread["renamed"], thread["archived"]) == ("t", "Named", "Named", True)
+    assert not waiting["archived"]
     assert thread["state"] == {"count": 3}
     assert said(thread["messages"]) == ["Root", "Hello yourself.", "Größe ✓\nright", "Hello yourself."]
     [branch] = thread["branches"]

@@ -64,7 +64,8 @@ def test_an_app_finds_the_transport_and_the_agents_by_itself(node: Node, url: st
     assert opened["agents"] == [*AGENTS, "default"]
 
 
-def test_an_app_falls_back_to_the_one_url_when_a_proxy_passes_on_no_other(node: Node, url: str) -> None:
+def test_a_slash_at_the_end_of_the_url_is_nothing_special(node: Node, url: str) -> None:
+    # That an app finds the one URL where a proxy passes on no other is a case of test_copilotkit_columns.py.
     opened = App(node, f"{url}/copilotkit/").opened
     assert opened["status"] == "connected"
     assert App(node, f"{url}/copilotkit/", transport="single").opened["status"] == "connected"
@@ -144,7 +145,7 @@ def test_a_stop_ends_the_run_for_every_reader(app: App, node: Node, url: str, th
     assert said(stopped) == said(seen) == [("user", gate), ("assistant", "Begun ünd ")]
 
 
-def test_a_run_goes_on_when_its_page_is_closed_and_another_sees_its_end(
+def test_a_run_goes_on_when_its_chat_is_unmounted_and_another_page_sees_its_end(
     app: App, node: Node, url: str, thread: str
 ) -> None:
     app.run("gated", thread, gate := f"gate-{uuid4()}", background=True)
@@ -173,7 +174,7 @@ def test_missing_credentials_are_an_error_that_a_developer_understands(node: Nod
     with serving(make_config(agents=AGENTS, auth={"api_keys": keys})) as url:
         opened = node.call("open", key="stranger", url=f"{url}/copilotkit")
     assert opened["status"] == "error"
-    assert "failed with status 401" in opened["errors"][0]["error"]["message"]
+    assert "failed with status 401: Please sign in: valid credentials are needed." in str(opened["errors"][0])
 
 
 @pytest.mark.parametrize("body", [None, {}, {"runId": "another"}])

@@ -24,6 +24,7 @@ pytestmark = pytest.mark.anyio
 NARROW = {"id": "narrow", "sha256": hashlib.sha256(b"narrow").hexdigest(), "subject": "ada", "scopes": ["agents:plain"]}
 AGENTS: dict[str, Any] = {
     **{name: f"run_probes:{name}" for name in NAMES},
+    "too_slow": {"import": "run_probes:gated", "timeout": 0.2},
     "plain": "probes:plain",
     "broken": "probes:broken",
     "teller": "thread_probes:teller",
@@ -243,3 +244,11 @@ async def test_a_thread_id_that_no_run_could_have_is_refused(ada: httpx.AsyncCli
     assert_problem(await ada.post(at("gated", "connect"), json=body(odd)), 422, "malformed_body")
     if odd:
         assert not await stop(ada, "gated", odd)
+
+
+async def test_what_a_run_said_before_its_time_was_over_is_there(ada: httpx.AsyncClient, thread: str) -> None:
+    told = await ran(ada, "too_slow", thread, gate := f"gate-{uuid4()}")
+    assert (told[-1]["type"], told[-1]["code"]) == ("RUN_ERROR", "run_timeout")
+    again = await connected(ada, "too_slow", thread)
+    assert types(again) == STORED
+    assert contents(snapshot(again)) == [("user", gate), ("assistant", "Begun ünd ")]

@@ -12,7 +12,7 @@ from stored_threads import add_turn
 from talking import calling
 
 from gateway.app import create_app
-from gateway.surfaces import copilotkit_connect
+from gateway.surfaces.copilotkit import connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +35,7 @@ async def test_2000_messages_are_told_whole_and_not_on_the_loop(
         return call
 
     for name in ("events", "messages", "frames"):
-        monkeypatch.setattr(copilotkit_connect, name, watched(getattr(copilotkit_connect, name)))
+        monkeypatch.setattr(connection, name, watched(getattr(connection, name)))
     app = create_app(make_config(agents={"plain": "probes:plain"}, auth={"anonymous": True}))
     async with calling(app) as client:
         view = app.state.runs.threads.store.view("anonymous")

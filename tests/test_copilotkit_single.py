@@ -136,7 +136,7 @@ async def test_a_wrong_body_gets_the_answer_of_rest(
 )
 @pytest.mark.parametrize("verb", ["GET", "POST", "PATCH", "DELETE"])
 async def test_no_path_leads_anywhere_but_to_threads(ada: httpx.AsyncClient, path: str, verb: str) -> None:
-    answer = await enveloped(ada, "resource/request", body("t", "Hi"), path=path, httpMethod=verb)
+    answer = await enveloped(ada, "resource/request", body("t", "Hi", name="Hi"), path=path, httpMethod=verb)
     assert answer.status_code in (404, 405), answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     assert "location" not in answer.headers
@@ -153,7 +153,6 @@ async def test_no_path_leads_anywhere_but_to_threads(ada: httpx.AsyncClient, pat
         {"method": "resource/request", "params": {"path": 1}},
         {"method": "resource/request", "params": {"path": "/threads", "httpMethod": "PUT"}},
         {"method": "resource/request", "params": {"path": "/threads", "httpMethod": "get"}},
-        {"method": "transcribe", "body": {}},
         {"method": "INFO"},
         {"method": ""},
         "info",

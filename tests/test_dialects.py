@@ -11,7 +11,7 @@ from reading import client_for, held, reading, run_config, stop
 from serving import serving
 from talking import assert_problem, events_of, numbers_of, run_url, turn
 
-from gateway.wires.ag_ui_dialects import EVENTS_0_0_59, to_0_0_59, understands_1_0
+from gateway.wires.ag_ui.dialects import EVENTS_0_0_59, to_0_0_59, understands_1_0
 
 pytestmark = pytest.mark.anyio
 

@@ -147,7 +147,7 @@ def test_the_demo_agents_of_the_tests_are_those_of_the_shipped_config() -> None:
 
 
 def test_no_lock_file_names_where_packages_come_from() -> None:
-    locks = [*(ROOT / "requirements").iterdir(), ROOT / "tests/clients/package-lock.json"]
+    locks = [*(ROOT / "requirements").iterdir(), *(ROOT / "tests").glob("*/package-lock.json")]
     for lock in locks:
         assert not re.search(r"https?://|file:|--index|--find-links", _without_funding(lock.read_text())), lock
         assert "sha256:" in lock.read_text() or '"integrity"' in lock.read_text()

@@ -256,3 +256,14 @@ async def test_a_run_that_another_page_reads_does_not_give_way(rejecting: httpx.
             assert_problem(await post(rejecting, wire, thread), 409, "run_conflict", "run_id")
             run_probes.gates[thread].open()
             assert text_of(events_of(await other.rest())) == "Begun ünd ended."
+
+
+async def test_a_request_is_known_by_the_whole_of_an_id_of_any_length(rejecting: httpx.AsyncClient) -> None:
+    bodies = [turn("ag-ui", "3", runId="r" * 5000 + end) for end in ("a", "a", "b")]
+    runs = [(await rejecting.post(run_url("ag-ui", "fast"), json=body)).headers["x-run-id"] for body in bodies]
+    assert len(set(runs)) == 3, "on threads of their own"
+    same = turn("ag-ui", "3", thread="one", runId="r" * 5000 + "a")
+    first, again = [(await rejecting.post(run_url("ag-ui", "fast"), json=same)).headers["x-run-id"] for _ in "12"]
+    assert first == again
+    other = {**same, "runId": "r" * 5000 + "b"}
+    assert (await rejecting.post(run_url("ag-ui", "fast"), json=other)).headers["x-run-id"] != first

@@ -79,7 +79,9 @@ def test_every_error_that_a_request_may_be_answered_with_is_in_the_document() ->
         error.code for error in all_errors() if error.__module__ == "gateway.errors" and f"`{error.code}`" not in said
     }
     # What is told inside a stream is the business of its protocol, but `/run` has it as a status.
-    assert missing == {"config_error", "method_not_allowed"}
+    # The runtimes of CopilotKit, which alone take recordings, are not in it.
+    voice = {"recording_rejected", "speech_denied", "speech_failed", "speech_not_configured"}
+    assert missing == {"config_error", "method_not_allowed"} | voice
 
 
 def test_a_problem_has_no_other_code_than_those_that_are_said() -> None:

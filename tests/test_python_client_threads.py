@@ -173,6 +173,18 @@ def test_a_thread_is_read_renamed_and_deleted(client: Client, name: str) -> None
             read(name)
 
 
+def test_an_archived_thread_is_in_the_lists_that_ask_for_it(client: Client, name: str) -> None:
+    client.chat(name, "remembering").send("One")
+    assert client.threads.archive(name).archived
+    found = [[each.id for each in client.threads.list(archived=choice)] for choice in ("exclude", "include", "only")]
+    assert [name in ids for ids in found] == [False, True, True]
+    assert name not in [each.id for each in client.threads.list()]
+    assert client.chat(name, "remembering").send("Two") == "You said: One, Two."
+    assert client.threads.get(name).archived
+    assert not client.threads.unarchive(name).archived
+    assert name in [each.id for each in client.threads.list(page_size=200)]
+
+
 def test_a_thread_is_forked_at_a_turn(client: Client, name: str) -> None:
     chat = client.chat(name, "remembering")
     chat.send("One")

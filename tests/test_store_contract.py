@@ -170,7 +170,7 @@ async def test_no_title_is_too_odd_to_store(view: ThreadView, title: str) -> Non
     thread = await view.read_thread("t")
     assert thread
     assert len(thread.title) == len(title)
-    assert await view.rename("t", title)
+    assert await view.mark("t", title=title)
 
 
 MESSAGES: list[ModelMessage] = [
@@ -590,16 +590,62 @@ async def test_a_branch_back_brings_its_agent_back(view: ThreadView) -> None:
 
 async def test_a_name_that_a_person_gave_stays(view: ThreadView) -> None:
     record = await say(view, "t", "a", at=NOON)
-    assert not await view.rename("other", "x")
-    assert await view.rename("t", "My thread")
+    assert not await view.mark("other", title="x")
+    assert await view.mark("t", title="My thread")
     thread = await view.read_thread("t")
     assert thread
     assert (thread.title, thread.renamed) == ("My thread", "My thread")
     assert (thread.record.revision, thread.record.updated_at) == (record.revision, NOON)
     await say(view, "t", "b")
     assert [thread.title for thread in await view.read_threads(limit=1)] == ["My thread"]
-    assert await view.rename("t", "")
+    assert await view.mark("t", title="")
     assert (await view.read_threads(limit=1))[0].renamed == ""
+
+
+async def test_an_archived_thread_is_in_no_list_that_does_not_ask_for_it(view: ThreadView) -> None:
+    for number, agent in enumerate(["one", "two", "one", "two", "one"]):
+        await say(view, str(number), agent=agent, at=NOON + timedelta(seconds=number))
+    for number in "124":
+        assert await view.mark(number, archived=True)
+    assert not await view.mark("other", archived=True)
+    assert await titles(view) == await titles(view, archived="exclude") == ["3", "0"]
+    assert await titles(view, archived="only") == ["4", "2", "1"]
+    assert await titles(view, archived="include") == ["4", "3", "2", "1", "0"]
+    assert await titles(view, 2, archived="include", before=(NOON + timedelta(seconds=3), "3")) == ["2", "1"]
+    assert await titles(view, 1, archived="only", before=(NOON + timedelta(seconds=3), "3")) == ["2"]
+    assert await titles(view, agents=["one"]) == ["0"]
+    assert await titles(view, agents=["one"], archived="only") == ["4", "2"]
+    assert await titles(view, agents=["two", "one"], archived="include") == ["4", "3", "2", "1", "0"]
+    assert [record.conversation_id for record in await view.read_records()] == ["4", "3", "2", "1", "0"]
+
+
+async def test_what_happens_to_an_archived_thread_leaves_it_where_it_is(make_store: Callable[[], Store]) -> None:
+    view, other = make_store().view("ada"), make_store().view("ada")
+    record = await say(view, "t", "a", at=NOON)
+    assert await view.mark("t", archived=True)
+    thread = await other.read_thread("t")
+    assert thread
+    assert (thread.archived, thread.record.revision, thread.record.updated_at) == (True, record.revision, NOON)
+    await say(other, "t", "b")
+    assert await view.mark("t", title="My thread")
+    record = await view.read_record("t")
+    assert record
+    await view.branch("t", at=1, expected_revision=record.revision)
+    [thread] = await other.read_threads(limit=9, archived="only")
+    assert (thread.id, thread.title, thread.archived) == ("t", "My thread", True)
+    assert await view.mark("t", title="", archived=False)
+    assert [(thread.title, thread.archived) for thread in await other.read_threads(limit=9)] == [("", False)]
+    assert await view.mark("t"), "nothing is said of it, but it is there"
+
+
+async def test_forks_and_threads_that_are_made_again_are_not_archived(view: ThreadView) -> None:
+    await say(view, "t", "a")
+    await view.mark("t", archived=True)
+    await view.fork("t", new_conversation_id="f")
+    await view.delete("t")
+    await say(view, "t", "b")
+    assert sorted(await titles(view)) == ["f", "t"]
+    assert await titles(view, archived="only") == []
 
 
 async def test_threads_that_nobody_uses_are_found_whoever_owns_them(store: Store) -> None:
@@ -635,7 +681,7 @@ async def test_owners_never_meet(store: Store) -> None:
             ConversationRecord(conversation_id="f", head_id=stolen[0].id), new_entries=stolen, expected_revision=None
         )
     assert await titles(bob) == ["t"]
-    await bob.rename("t", "bob's")
+    await bob.mark("t", title="bob's", archived=True)
     await bob.delete("t")
     assert await bob.read_thread("t") is None
     assert [thread.title for thread in await ada.read_threads(limit=9)] == [""]

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
     from pydantic_ai.conversation_store import ConversationEntry
 
+    from gateway.history import Archived
     from gateway.stores import ThreadView
 
 pytestmark = pytest.mark.anyio
@@ -187,10 +188,11 @@ async def test_a_plain_turn_is_one_update_and_two_inserts(store: SqlStore, view:
     assert await texts_of(view, "t") == ["a", "b", "c"]
 
 
+@pytest.mark.parametrize("archived", ["exclude", "include", "only"])
 @pytest.mark.parametrize("agents", [None, ["one"], ["one", "two"]])
 @pytest.mark.parametrize("before", [None, (datetime(2026, 1, 1, tzinfo=UTC), "t")])
 async def test_a_page_of_the_list_is_read_from_its_place_in_an_index(
-    tmp_path: Path, agents: list[str] | None, before: tuple[datetime, str] | None
+    tmp_path: Path, agents: list[str] | None, before: tuple[datetime, str] | None, archived: Archived
 ) -> None:
     async with opened(f"sqlite:///{tmp_path}/gateway.db") as store:
         steps: list[str] = []
@@ -201,11 +203,11 @@ async def test_a_page_of_the_list_is_read_from_its_place_in_an_index(
             steps.extend(row[3] for row in plan.fetchall())
 
         event.listen(engine_of(store), "before_cursor_execute", explain)
-        await store.view("ada").read_threads(limit=50, agents=agents, before=before)
+        await store.view("ada").read_threads(limit=50, agents=agents, before=before, archived=archived)
     place = " AND (updated_at,id)<(?,?)" if before else ""
-    index = "agent (scope=? AND agent=?" if agents else "newest (scope=?"
+    index = ("agent (scope=? AND agent=?" if agents else "newest (scope=?") + " AND archived=?"
     used = [step for step in steps if f"gateway_threads_{index}{place})" in step]
-    assert len(used) == len(agents or [""])
+    assert len(used) == len(agents or [""]) * (2 if archived == "include" else 1)
     assert not [step for step in steps if step.startswith("SCAN gateway_") or ("(scope=?)" in step and before)]
 
 
@@ -415,7 +417,7 @@ async def test_a_deletion_leaves_no_row(store: SqlStore, view: ThreadView) -> No
 # Every backend does the same
 
 STEPS = st.tuples(
-    st.sampled_from(["say", "fork", "branch", "back", "delete", "turn", "rename"]),
+    st.sampled_from(["say", "fork", "branch", "back", "delete", "turn", "rename", "archive"]),
     st.integers(0, 2),
     st.integers(0, 3),
 )
@@ -462,7 +464,9 @@ async def take(view: ThreadView, number: int, verb: str, thread: int, place: int
             case "delete":
                 await view.delete(name)
             case "rename":
-                return await view.rename(name, f"title {number}")
+                return await view.mark(name, title=f"title {number}")
+            case "archive":
+                return await view.mark(name, archived=place % 2 == 0)
             case _:
                 return None
     except (ConversationConflict, Exception) as error:  # noqa: BLE001 - whatever it is, both must raise it
@@ -473,9 +477,10 @@ async def take(view: ThreadView, number: int, verb: str, thread: int, place: int
 async def everything(view: ThreadView) -> object:
     """All that is known of an owner's threads, but for ids and times."""
     found: list[object] = []
-    for thread in sorted(await view.read_threads(limit=99), key=lambda thread: thread.id):
+    for thread in sorted(await view.read_threads(limit=99, archived="include"), key=lambda thread: thread.id):
         tips = [thread.record.head_id, *thread.record.branches]
-        found.append((thread.id, thread.title, thread.agent, [await told(view, tip) for tip in tips]))
+        known = (thread.id, thread.title, thread.archived, thread.agent)
+        found.append((*known, [await told(view, tip) for tip in tips]))
     agents = [sorted(await titles(view, agents=[f"agent-{number}"])) for number in range(4)]
     return found, agents
 
@@ -702,7 +707,7 @@ async def test_a_server_that_goes_away_is_unavailable_until_it_comes_back(postgr
             proxy.cut(refuse=True)
             for use in (
                 partial(view.read_record, "t"),
-                partial(view.rename, "t", "x"),
+                partial(view.mark, "t", title="x"),
                 partial(say, view, "t", "lost"),
             ):
                 with pytest.raises(StoreUnavailable):

@@ -197,6 +197,12 @@ class ThreadMachine(RuleBasedStateMachine):
         """Another title, or the old one again."""
         self.do(self._rename(title))
 
+    @precondition(lambda self: self.model.line)
+    @rule(archived=st.booleans())
+    def archive(self, archived: bool) -> None:
+        """Away, and perhaps back: nothing else may notice."""
+        self.do(self._archive(archived=archived))
+
     @precondition(lambda self: self.store == "sqlite")
     @rule()
     def restart(self) -> None:
@@ -381,6 +387,11 @@ class ThreadMachine(RuleBasedStateMachine):
             model.tips[self.head] = old
         self.head, model.open, model.given, model.outcome = entry, {}, {}, ""
 
+    async def _archive(self, *, archived: bool) -> None:
+        self.model.archived = archived
+        changed = await self.client.patch(f"/threads/{self.model.thread}", json={"archived": archived})
+        assert changed.json()["archived"] is archived
+
     async def _rename(self, title: str) -> None:
         response = await self.client.patch(f"/threads/{self.model.thread}", json={"title": title})
         assert response.json()["title"] == (title or self.model.line[0].user)
@@ -432,6 +443,7 @@ class ThreadMachine(RuleBasedStateMachine):
     async def _check_thread(self) -> None:
         model, about = self.model, await self._talk("ag-ui").about()
         assert about["title"] == (model.line[0].user or "")
+        assert about["archived"] is model.archived
         assert about["state"] == model.state
         assert (about["status"] == "waiting") == bool(model.missing)
         asked = {interrupt["toolCallId"] for interrupt in about["interrupts"]}

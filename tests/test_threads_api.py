@@ -113,7 +113,7 @@ async def test_the_list_has_the_threads_of_the_caller_newest_first(client: httpx
     for thread in (first, second):
         created, updated = (datetime.fromisoformat(thread.pop(name)) for name in ("created_at", "updated_at"))
         assert began - timedelta(seconds=1) < created <= updated < datetime.now(UTC) + timedelta(seconds=1)
-    known = {"surface": "ag-ui", "status": "finished"}
+    known = {"surface": "ag-ui", "status": "finished", "archived": False}
     assert first == {"id": "a", "title": "One", "agent": "remembering", **known}
     assert second == {"id": "b", "title": "Two", "agent": "other", **known}
 
@@ -345,12 +345,31 @@ async def test_a_title_is_given_and_taken_away(client: httpx.AsyncClient, view: 
 
 
 @pytest.mark.parametrize(
-    "body", [{}, {"title": "x" * 201}, {"title": 5}, {"title": "a\0b"}, {"title": "x", "agent": "other"}, [], "x"]
+    "body",
+    [
+        {},
+        {"title": "x" * 201},
+        {"title": 5},
+        {"title": "a\0b"},
+        {"title": "x", "agent": "other"},
+        {"archived": None},
+        {"archived": 1},
+        {"archived": "true"},
+        {"title": "x", "archived": "yes"},
+        [],
+        "x",
+    ],
 )
-async def test_what_is_no_title_is_refused(client: httpx.AsyncClient, view: ThreadView, body: Any) -> None:
+async def test_what_is_no_change_is_refused(client: httpx.AsyncClient, view: ThreadView, body: Any) -> None:
     await add_turn(view)
     assert_problem(await client.patch(path("t"), json=body), 422, "malformed_body")
     assert await titles(client) == ["Hello"]
+
+
+async def test_a_change_of_nothing_is_told_what_could_be_changed(client: httpx.AsyncClient, view: ThreadView) -> None:
+    await add_turn(view)
+    problem = assert_problem(await client.patch(path("t"), json={}), 422, "malformed_body")
+    assert "`title` or `archived` is required" in problem["detail"]
 
 
 async def test_a_title_is_given_while_a_run_goes_on_and_stays(config: GatewayConfig) -> None:
@@ -362,6 +381,66 @@ async def test_a_title_is_given_while_a_run_goes_on_and_stays(config: GatewayCon
             await run.reader.rest()
             thread = await got(client, path("t"))
             assert (thread["title"], thread["status"]) == ("Named", "finished")
+
+
+# Archiving
+
+
+async def test_an_archived_thread_is_only_in_lists_that_ask_for_it(client: httpx.AsyncClient, view: ThreadView) -> None:
+    for thread, agent in (("a", "remembering"), ("b", "other"), ("c", "remembering")):
+        await add_turn(view, thread, thread, agent=agent)
+    before = await got(client, path("a"))
+    for thread in "ab":
+        archived = await client.patch(path(thread), json={"archived": True})
+        assert (archived.status_code, archived.json()["archived"]) == (200, True)
+    assert await got(client, path("a")) == before | {"archived": True}
+    assert await titles(client) == await titles(client, params={"archived": "exclude"}) == ["c"]
+    assert await titles(client, params={"archived": "only"}) == ["b", "a"]
+    assert await titles(client, params={"archived": "only", "agent": "other"}) == ["b"]
+    assert await titles(client, params={"archived": "include"}) == ["c", "b", "a"]
+    page = await got(client, "/threads", params={"archived": "include", "limit": 2})
+    assert [thread["archived"] for thread in page["threads"]] == [False, True]
+    assert await titles(client, params={"archived": "include", "cursor": page["next_cursor"]}) == ["a"]
+    back = await client.patch(path("a"), json={"archived": False, "title": "Back"})
+    assert back.json() == before | {"title": "Back"}
+    assert await titles(client) == ["c", "Back"]
+    steps: list[tuple[dict[str, Any], dict[str, Any]]] = [
+        ({"archived": True}, {"archived": True, "title": "Back"}),
+        ({"title": "Named"}, {"archived": True, "title": "Named"}),
+        ({"archived": False, "title": None}, {}),
+    ]
+    for sent, changed in steps:
+        assert (await client.patch(path("a"), json=sent)).json() == before | changed
+
+
+@pytest.mark.parametrize("archived", ["", "true", "Only", "exclude,include"])
+async def test_a_choice_of_archived_threads_that_there_is_not_is_refused(
+    client: httpx.AsyncClient, archived: str
+) -> None:
+    problem = assert_problem(await client.get("/threads", params={"archived": archived}), 400, "bad_request")
+    assert "exclude, include, only" in problem["detail"]
+
+
+async def test_an_archived_thread_goes_on_and_stays_archived(client: httpx.AsyncClient) -> None:
+    await say(client, "One")
+    await client.patch(path("t"), json={"archived": True})
+    assert await say(client, "Two") == "You said: One, Two."
+    thread = await got(client, path("t"))
+    assert (thread["archived"], thread["status"]) == (True, "finished")
+    fork = (await client.post(path("t", "fork"))).json()
+    assert (fork["forked_from"], fork["archived"]) == ("t", False)
+    assert [thread["id"] for thread in (await got(client, "/threads"))["threads"]] == [fork["id"]]
+
+
+async def test_a_thread_is_archived_while_a_run_goes_on_and_stays_so(config: GatewayConfig) -> None:
+    with serving(config) as url:
+        async with client_for(url) as client, held(client, "ag-ui", thread="t") as run:
+            archived = await client.patch(path("t"), json={"archived": True})
+            assert (archived.json()["archived"], archived.json()["status"]) == (True, "running")
+            run.gate.open()
+            await run.reader.rest()
+            thread = await got(client, path("t"))
+            assert (thread["archived"], thread["status"]) == (True, "finished")
 
 
 # Deleting
@@ -598,6 +677,8 @@ REQUESTS: list[tuple[str, tuple[str, ...], dict[str, Any]]] = [
     ("GET", ("branches",), {}),
     ("PATCH", (), {"json": {"title": "Mine"}}),
     ("PATCH", (), {"json": {"title": 5}}),
+    ("PATCH", (), {"json": {"archived": True}}),
+    ("PATCH", (), {"json": {}}),
     ("PATCH", (), {"content": b"{}", "headers": {"content-type": "text/plain"}}),
     ("DELETE", (), {}),
     ("DELETE", (), {"headers": {"origin": "https://evil.example"}}),

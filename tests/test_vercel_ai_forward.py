@@ -132,7 +132,7 @@ def test_every_model_of_pydantic_ai_is_reached() -> None:
     """Else a part that it learns to read would be dropped here."""
     from typing import get_args  # noqa: PLC0415
 
-    from gateway.wires.vercel_ai_forward import _states  # noqa: PLC0415 # pyright: ignore[reportPrivateUsage]
+    from gateway.wires.vercel_ai.forward import _states  # noqa: PLC0415 # pyright: ignore[reportPrivateUsage]
 
     reached = [model for states in _states().values() for model in states.values()]
     assert len(reached) == len(set(reached))

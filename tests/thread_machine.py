@@ -298,6 +298,7 @@ class Model:
     tips: dict[str, list[Node]] = field(default_factory=dict[str, list[Node]])
     """Lines that were left, by their last entry."""
     outcome: str = "finished"
+    archived: bool = False
 
     @property
     def said(self) -> list[Said]:

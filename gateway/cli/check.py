@@ -56,6 +56,9 @@ def _summary(config: GatewayConfig, registry: Registry) -> Iterator[tuple[str, s
     yield "auth", _auth(config.auth)
     yield "cors", ", ".join(config.cors.allow_origins) or "no other origin"
     yield "limits", ", ".join(f"{limit.requests} per {limit.per}" for limit in config.limits) or "none"
+    if config.speech:
+        speech = config.speech
+        yield "speech", f"{speech.model} at {_without_password(speech.base_url)}, up to {speech.max_bytes:,} bytes"
     yield "stores", ", ".join(f"{name} {_without_password(url)}" for name, url in config.stores)
 
 

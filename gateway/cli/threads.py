@@ -116,7 +116,7 @@ async def _delete(config: Path, scope: str, *, ask: bool) -> int:
 
 
 async def all_of(view: ThreadView) -> AsyncGenerator[Thread]:
-    """Every thread of the owner; a page at a time is in memory."""
+    """Every thread of the owner, archived ones too; a page at a time is in memory."""
     seen: set[str] = set()
     began = datetime.now(UTC)
     # Whatever is saved while the pages are turned moves to the first one, and is found there afterwards.
@@ -131,7 +131,7 @@ async def all_of(view: ThreadView) -> AsyncGenerator[Thread]:
 
 async def _newest_first(view: ThreadView) -> AsyncGenerator[Thread]:
     place = None
-    while page := await view.read_threads(limit=PAGE, before=place):
+    while page := await view.read_threads(limit=PAGE, before=place, archived="include"):
         for thread in page:
             yield thread
         place = page[-1].record.updated_at, page[-1].id
@@ -141,7 +141,7 @@ async def _exported(view: ThreadView, thread: Thread) -> dict[str, Any] | None:
     """A thread with its branches, each with the messages that are its own; nothing for one that was deleted."""
     from gateway.surfaces.thread_branches import branch_summary, read_branches  # noqa: PLC0415 - not for `--help`
     from gateway.surfaces.thread_shapes import native, stored_status, summary  # noqa: PLC0415
-    from gateway.wires.native_shapes import messages_of  # noqa: PLC0415
+    from gateway.wires.native.shapes import messages_of  # noqa: PLC0415
 
     try:
         line = await view.read_line(thread.record.head_id)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import builtins  # `list` is a method here
     from collections.abc import AsyncIterator
 
-    from gateway.client.calls import Call
+    from gateway.client.calls import Archived, Call
     from gateway.client.connection import Connection
     from gateway.client.shapes import Branch, Message, ThreadInfo, ThreadSummary, Turn
 
@@ -26,16 +26,19 @@ class AsyncThreads:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def list(self, *, agent: str | None = None, page_size: int = PAGE) -> AsyncIterator[ThreadSummary]:
+    async def list(
+        self, *, agent: str | None = None, archived: Archived = "exclude", page_size: int = PAGE
+    ) -> AsyncIterator[ThreadSummary]:
         """The threads, those used last first; asks for the next page when it comes to it.
 
         Args:
             agent: only those on which this agent spoke last.
+            archived: whether archived threads are left out, among the others, or all there is.
             page_size: threads in one request, 1 to 200.
         """
         cursor: str | None = None
         while True:
-            threads, cursor = await self._made(calls.threads(agent, page_size, cursor))
+            threads, cursor = await self._made(calls.threads(agent, archived, page_size, cursor))
             for thread in threads:
                 yield thread
             if cursor is None:
@@ -63,7 +66,15 @@ class AsyncThreads:
 
     async def rename(self, thread_id: str, title: str | None) -> ThreadInfo:
         """Give it a title of 1 to 200 characters, or with `None` the one that it had by itself."""
-        return await self._made(calls.rename(thread_id, title))
+        return await self._made(calls.change(thread_id, title=title))
+
+    async def archive(self, thread_id: str) -> ThreadInfo:
+        """Put it away: lists leave it out unless they are asked for it. It can be used as before."""
+        return await self._made(calls.change(thread_id, archived=True))
+
+    async def unarchive(self, thread_id: str) -> ThreadInfo:
+        """Have it in lists again."""
+        return await self._made(calls.change(thread_id, archived=False))
 
     async def delete(self, thread_id: str) -> None:
         """Delete it with all that was said. Raises `RunConflict` while a run goes on on it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable  # noqa: TC003 - a field's type
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from pydantic import ValidationError
 
@@ -22,6 +22,9 @@ T = TypeVar("T")
 
 CANCEL_TIMEOUT = 5.0
 """Seconds. Whoever leaves does not want to wait."""
+
+Archived = Literal["exclude", "include", "only"]
+"""What a list does with archived threads."""
 
 Page = tuple[list[ThreadSummary], str | None]
 """Threads, and the cursor of the next page, if there is one."""
@@ -68,9 +71,9 @@ def cancel(run_id: str) -> Call[bool]:
     return Call(request, lambda data: bool(data["stopped"]), instead=(False,))
 
 
-def threads(agent_id: str | None, limit: int, cursor: str | None) -> Call[Page]:
+def threads(agent_id: str | None, archived: Archived, limit: int, cursor: str | None) -> Call[Page]:
     """`GET /threads`: one page."""
-    asked = {"limit": str(limit), "agent": agent_id, "cursor": cursor}
+    asked = {"limit": str(limit), "agent": agent_id, "archived": archived, "cursor": cursor}
     params = {name: value for name, value in asked.items() if value is not None}
 
     def page(data: Any) -> Page:
@@ -105,9 +108,9 @@ def turns(thread_id: str) -> Call[list[Turn]]:
     return Call(request, lambda data: [Turn.model_validate(each) for each in data["turns"]])
 
 
-def rename(thread_id: str, title: str | None) -> Call[ThreadInfo]:
+def change(thread_id: str, **changes: str | bool | None) -> Call[ThreadInfo]:
     """`PATCH /threads/{id}`."""
-    return Call(_on(thread_id, method="PATCH", body={"title": title}), ThreadInfo.model_validate)
+    return Call(_on(thread_id, method="PATCH", body=changes), ThreadInfo.model_validate)
 
 
 def delete(thread_id: str, *instead: bool) -> Call[bool]:

@@ -87,6 +87,8 @@ class ThreadSummary(Shape):
     """Protocol of the last turn."""
     status: str
     """`running`, `waiting`, `idle`, or how the last run ended: `finished`, `cancelled` or a code."""
+    archived: bool = False
+    """Whether lists leave it out."""
     created_at: datetime
     updated_at: datetime
     forked_from: str | None = None

@@ -27,7 +27,7 @@ from gateway.errors import (
 from gateway.openapi.models import Stopped
 from gateway.openapi.operation import EVENTS, IDEMPOTENCY_KEY, Answer, Body, Operation, Parameter
 from gateway.surfaces.vercel_ai import PROTOCOLS
-from gateway.wires.native_framing import TEXT
+from gateway.wires.native.framing import TEXT
 
 RUN_HEADERS = ("x-run-id", "x-thread-id")
 
@@ -80,9 +80,14 @@ OPERATIONS = {
     "POST /agents/{agent}/ag-ui": Operation(
         "run_ag_ui",
         "Run an agent over AG-UI.",
-        {200: Answer("AG-UI events, up to `RUN_FINISHED` or `RUN_ERROR`.", media=EVENTS, headers=RUN_HEADERS)},
+        {
+            200: Answer(
+                "AG-UI events, up to `RUN_FINISHED` or `RUN_ERROR`.", media=EVENTS, headers=RUN_HEADERS, always=False
+            )
+        },
         description="The server owns the history: of `messages` only those behind the last answer count. "
-        "A request that repeats a `runId` joins that run.",
+        "A request that repeats a `runId` joins that run. What the page of an MCP App asks "
+        "(`forwardedProps.__proxiedMCPRequest`) is no run: its answer is the `result` of `RUN_FINISHED`.",
         parameters=(IDEMPOTENCY_KEY,),
         body=Body(
             RunAgentInput,

@@ -174,7 +174,7 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
 def _answer(answer: Answer, schemas: Mapping[str, Any]) -> dict[str, Any]:
     written: dict[str, Any] = {"description": answer.description}
     if answer.headers:
-        written["headers"] = _headers(*answer.headers, required=True)
+        written["headers"] = _headers(*answer.headers, required=answer.always)
     if answer.model is not None:
         written["content"] = {"application/json": {"schema": schemas[str(answer.model)]}}
     elif answer.media:

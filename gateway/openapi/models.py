@@ -155,6 +155,8 @@ class ThreadSummary(Shape):
     surface: str
     status: str
     """`running`, `waiting`, `idle`, or how the last run ended: `finished`, `cancelled`, or the code of an error."""
+    archived: bool
+    """Whether lists leave it out."""
     created_at: Time
     updated_at: Time
     forked_from: str = Field(default_factory=str)

@@ -50,6 +50,8 @@ class Answer:
     """Media types; JSON where there is a model."""
     headers: tuple[str, ...] = ()
     """Names out of `HEADERS`."""
+    always: bool = True
+    """Whether it has those headers in every case."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from gateway.errors import CrossSite, MalformedBody, RunError, UnsuitableAgent, 
 from gateway.openapi.chats import RUN_HEADERS, TURN_ERRORS
 from gateway.openapi.models import RunAnswer
 from gateway.openapi.operation import EVENTS, IDEMPOTENCY_KEY, Answer, Body, Operation, Parameter
-from gateway.wires.native_body import MAX_DEBOUNCE, ChatRequest, PlainRequest
-from gateway.wires.native_framing import NDJSON, TEXT
+from gateway.wires.native.body import MAX_DEBOUNCE, ChatRequest, PlainRequest
+from gateway.wires.native.framing import NDJSON, TEXT
 
 if TYPE_CHECKING:
     from gateway.openapi.operation import Errors

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gateway.errors import BadRequest, CrossSite, NotFound, StreamExpired, StreamUnavailable
 from gateway.openapi.models import RunDetails, Stopped
 from gateway.openapi.operation import EVENTS, Answer, Operation, Parameter
-from gateway.wires.native_framing import NDJSON, TEXT
+from gateway.wires.native.framing import NDJSON, TEXT
 
 FRAME = {"type": "string", "pattern": "^((.*:)?[0-9]{1,15})?$"}
 

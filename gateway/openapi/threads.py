@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from gateway.errors import (
     BadRequest,
     CrossSite,
@@ -12,6 +14,7 @@ from gateway.errors import (
     ThreadChanged,
     ThreadExists,
 )
+from gateway.history import Archived
 from gateway.openapi.models import (
     AgUiMessages,
     AiSdkMessages,
@@ -22,10 +25,12 @@ from gateway.openapi.models import (
 )
 from gateway.openapi.operation import Answer, Body, Operation, Parameter
 from gateway.surfaces.thread_branches import Fork
+from gateway.surfaces.thread_changes import ThreadChange
 from gateway.surfaces.thread_requests import DEFAULT_LIMIT, MAX_LIMIT
-from gateway.surfaces.threads import FORMATS, NATIVE, Rename
+from gateway.surfaces.threads import FORMATS, NATIVE
 
 LIMIT = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}
+ARCHIVED = {"type": "string", "enum": list(get_args(Archived)), "default": "exclude"}
 THREAD = Answer("The thread.", ThreadDetails)
 MESSAGES = AgUiMessages | AiSdkMessages | NativeMessages
 STANDING = (NotFound, StoreUnavailable, StreamUnavailable)
@@ -39,15 +44,20 @@ OPERATIONS = {
             Parameter("limit", "Most threads on one page.", LIMIT),
             Parameter("cursor", "The `next_cursor` of the page before."),
             Parameter("agent", "Only the threads that this agent spoke last on."),
+            Parameter(
+                "archived", "Whether archived threads are left out, among the others, or all there is.", ARCHIVED
+            ),
         ),
         errors=(BadRequest, StoreUnavailable),
     ),
     "GET /threads/{id}": Operation("read_thread", "Read a thread.", {200: THREAD}, errors=STANDING),
     "PATCH /threads/{id}": Operation(
-        "rename_thread",
-        "Give a thread a title, or with `null` the one that it had by itself.",
+        "change_thread",
+        "Rename a thread, archive it, or bring it back.",
         {200: THREAD},
-        body=Body(Rename, {"title": "A trip to Oslo"}),
+        description="A `title` of `null` is the one that the thread had by itself. Archived threads can be used as "
+        "any other; only lists leave them out.",
+        body=Body(ThreadChange, {"title": "A trip to Oslo"}),
         errors=STANDING,
     ),
     "DELETE /threads/{id}": Operation(

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from pydantic_ai.conversation_store import ConversationEntry, ConversationRecord
 
-    from gateway.history import Line, Thread, TurnRecord
+    from gateway.history import Archived, Line, Thread, TurnRecord
 
 
 class ThreadView(ConversationStore):
@@ -63,7 +63,12 @@ class ThreadView(ConversationStore):
 
     @abstractmethod
     async def read_threads(
-        self, *, limit: int, agents: Collection[str] | None = None, before: tuple[datetime, str] | None = None
+        self,
+        *,
+        limit: int,
+        agents: Collection[str] | None = None,
+        before: tuple[datetime, str] | None = None,
+        archived: Archived = "exclude",
     ) -> list[Thread]:
         """At most `limit` threads, newest `updated_at` first, then by id, greatest first.
 
@@ -71,6 +76,7 @@ class ThreadView(ConversationStore):
             limit: how many at most.
             agents: only those whose last turn was one of these agents'; none for all.
             before: only those behind this place in the order: `(updated_at, id)` of the last thread of a page.
+            archived: whether archived threads are left out, among the others, or all there is.
         """
 
     @abstractmethod
@@ -78,10 +84,15 @@ class ThreadView(ConversationStore):
         """The entries from the first one up to `head_id`, and their turns. Raises `LookupError` for an unknown one."""
 
     @abstractmethod
-    async def rename(self, thread_id: str, title: str) -> bool:
-        """Call the thread that; an empty title takes the name away again. Whether there is such a thread.
+    async def mark(self, thread_id: str, *, title: str | None = None, archived: bool | None = None) -> bool:
+        """Keep what a person says of the thread, in one step. Whether there is such a thread.
 
         Neither the revision nor `updated_at` changes: a run that goes on saves its turn as if nothing had happened.
+
+        Args:
+            thread_id: the thread.
+            title: what to call it; an empty one takes the name away again, none leaves it.
+            archived: whether to put it away; none leaves it where it is.
         """
 
 

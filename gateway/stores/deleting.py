@@ -9,10 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pydantic_ai.conversation_store import ConversationConflict
-from sqlalchemy import JSON, Connection, Text, bindparam, cast, delete, exists, func, select, update
+from sqlalchemy import JSON, Connection, Text, bindparam, cast, delete, exists, func, select
 
 from gateway.stores.database import lock_scope
-from gateway.stores.rows import shown
 from gateway.stores.schema import blobs, entries, entry_blobs, threads
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ _SCOPE, _FAMILY = bindparam("at_scope", type_=Text), bindparam("at_family", type
 _AT = (threads.c.scope == _SCOPE) & (threads.c.id == bindparam("at_id"))
 _HELD = select(threads.c.revision, threads.c.family).where(_AT).with_for_update()
 _DELETE = delete(threads).where(_AT)
-_RENAME = update(threads).where(_AT)
 _IN_FAMILY = (entries.c.scope == _SCOPE) & (entries.c.family == _FAMILY)
 _FILES = (
     select(entry_blobs.c.hash)
@@ -87,9 +85,3 @@ def _delete_unneeded(connection: Connection, at: dict[str, str]) -> None:
     connection.execute(_DELETE_ENTRIES[connection.dialect.name], at)
     if hashes:
         connection.execute(_DELETE_FILES, {"at_scope": at["at_scope"], "hashes": hashes})
-
-
-def rename_thread(scope: str, thread_id: str, title: str) -> Callable[[Connection], bool]:
-    """Set the title that a person gave. Whether there is such a thread."""
-    values = {"at_scope": scope, "at_id": thread_id, "renamed": shown(title)}
-    return lambda connection: connection.execute(_RENAME, values).rowcount > 0

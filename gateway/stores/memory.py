@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from pydantic_ai.conversation_store import ConversationEntry, ConversationRecord
 
-    from gateway.history import TurnRecord
+    from gateway.history import Archived, TurnRecord
 
 MAX_THREADS = 1_000
 """Threads over all owners. A public page would otherwise fill the memory one visitor at a time."""
@@ -85,6 +85,7 @@ class _Kept:
     created_at: datetime
     token: int = 0
     renamed: str = ""
+    archived: bool = False
 
     @property
     def tips(self) -> list[str]:
@@ -132,11 +133,18 @@ class _View(ThreadView):
         return self._thread(kept) if kept else None
 
     async def read_threads(
-        self, *, limit: int, agents: Collection[str] | None = None, before: tuple[datetime, str] | None = None
+        self,
+        *,
+        limit: int,
+        agents: Collection[str] | None = None,
+        before: tuple[datetime, str] | None = None,
+        archived: Archived = "exclude",
     ) -> list[Thread]:
         """See `ThreadView`."""
         found: list[Thread] = []
         for kept in self._in_order():
+            if archived != "include" and kept.archived != (archived == "only"):
+                continue
             turn = self._turns.get(kept.record.head_id or "")
             if agents is not None and (turn is None or turn.agent not in agents):
                 continue
@@ -193,11 +201,14 @@ class _View(ThreadView):
             raise ConversationConflict(conversation_id)
         self.drop(conversation_id)
 
-    async def rename(self, thread_id: str, title: str) -> bool:
+    async def mark(self, thread_id: str, *, title: str | None = None, archived: bool | None = None) -> bool:
         """See `ThreadView`."""
         if (kept := self._threads.get(thread_id)) is None:
             return False
-        kept.renamed = title
+        if title is not None:
+            kept.renamed = title
+        if archived is not None:
+            kept.archived = archived
         return True
 
     def drop(self, thread_id: str) -> None:
@@ -258,7 +269,9 @@ class _View(ThreadView):
     def _thread(self, kept: _Kept) -> Thread:
         record = deepcopy(kept.record)
         turn = deepcopy(self._turns.get(record.head_id or ""))
-        return Thread(record=record, turn=turn, renamed=kept.renamed, created_at=kept.created_at)
+        return Thread(
+            record=record, turn=turn, renamed=kept.renamed, archived=kept.archived, created_at=kept.created_at
+        )
 
     def _in_order(self) -> list[_Kept]:
         return sorted(self._threads.values(), key=_place, reverse=True)

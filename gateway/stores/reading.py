@@ -5,7 +5,20 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, Connection, Integer, Row, Text, bindparam, literal, select, tuple_, union_all
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Integer,
+    Row,
+    Text,
+    bindparam,
+    false,
+    literal,
+    select,
+    true,
+    tuple_,
+    union_all,
+)
 
 from gateway.stores.rows import load_record, load_thread, micros
 from gateway.stores.schema import blobs, entries, threads, turns
@@ -15,9 +28,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from pydantic_ai.conversation_store import ConversationRecord
-    from sqlalchemy import Select
+    from sqlalchemy import ColumnElement, Select
 
-    from gateway.history import Thread
+    from gateway.history import Archived, Thread
 
 EVERYTHING = 2**31 - 1
 """Rows, where no limit was asked for."""
@@ -35,8 +48,8 @@ _RECORD = select(threads).where(_BY_ID)
 _NEWEST_FIRST = (threads.c.updated_at.desc(), threads.c.id.desc())
 _LIMIT = bindparam("limit", type_=Integer)
 _BEFORE = tuple_(bindparam("before", type_=BigInteger), bindparam("before_id", type_=Text))
-_RECORDS = select(threads).where(threads.c.scope == _SCOPE).order_by(*_NEWEST_FIRST).limit(_LIMIT)
-_RECORDS_OF = _RECORDS.where(threads.c.record_scope == bindparam("record_scope"))
+_ARCHIVED = {"exclude": (false(),), "include": (false(), true()), "only": (true(),)}
+"""The values of `archived` in a list."""
 _ENTRY = select(entries).where(entries.c.scope == _SCOPE, entries.c.id == bindparam("entry_id"))
 _BLOBS = select(blobs.c.hash, blobs.c.data).where(
     blobs.c.scope == _SCOPE, blobs.c.hash.in_(bindparam("hashes", expanding=True))
@@ -47,6 +60,30 @@ _UNUSED = (
     .order_by(threads.c.updated_at)
     .limit(_LIMIT)
 )
+
+
+def _newest(choices: Sequence[ColumnElement[bool]], *, with_turns: bool) -> Select[Any]:
+    """At most `limit` threads that any of the choices takes, the newest first.
+
+    It is made of one page for each choice: an index has those in order.
+    """
+    keys = select(threads.c.updated_at, threads.c.id).order_by(*_NEWEST_FIRST).limit(_LIMIT)
+    pages = [keys.where(threads.c.scope == _SCOPE, choice).subquery() for choice in choices]
+    page = union_all(*(select(each) for each in pages)).subquery()
+    # In the order of the page's columns, not of the table's: an index of that order would be walked from its start.
+    chosen = (threads.c.scope == _SCOPE) & (threads.c.id == page.c.id)
+    newest_first = (page.c.updated_at.desc(), page.c.id.desc())
+    found = page.join(threads, chosen)
+    rows = select(threads).select_from(found)
+    if with_turns:
+        rows = select(threads, *_TURN).select_from(found.outerjoin(turns, _OF_HEAD))
+    return rows.order_by(*newest_first).limit(_LIMIT)
+
+
+_EITHER = [threads.c.archived == value for value in _ARCHIVED["include"]]
+_RECORDS = _newest(_EITHER, with_turns=False)
+_OF = threads.c.record_scope == bindparam("record_scope")
+_RECORDS_OF = _newest([either & _OF for either in _EITHER], with_turns=False)
 
 
 def _line() -> Select[Any]:
@@ -104,21 +141,23 @@ def read_records(scope: str, record_scope: str | None, limit: int) -> Callable[[
 
 
 def read_threads(
-    scope: str, limit: int, agents: Collection[str] | None, before: tuple[datetime, str] | None
+    scope: str, limit: int, agents: Collection[str] | None, before: tuple[datetime, str] | None, archived: Archived
 ) -> Callable[[Connection], list[Thread]]:
     """The owner's threads, the newest first."""
     values: dict[str, Any] = {"scope": scope, "limit": limit}
     if before:
         values |= {"before": micros(before[0]), "before_id": before[1]}
     names = None if agents is None else sorted(set(agents))
+    after = before is not None
 
     def work(connection: Connection) -> list[Thread]:
         if names is None:
-            return [load_thread(row) for row in connection.execute(_page(None, after=before is not None), values)]
+            rows = connection.execute(_page(None, archived, after=after), values)
+            return [load_thread(row) for row in rows]
         found: list[Thread] = []
         for start in range(0, len(names), _AGENTS_AT_ONCE):
             some = {f"agent_{number}": name for number, name in enumerate(names[start : start + _AGENTS_AT_ONCE])}
-            rows = connection.execute(_page(len(some), after=before is not None), values | some)
+            rows = connection.execute(_page(len(some), archived, after=after), values | some)
             found += [load_thread(row) for row in rows]
         return sorted(found, key=lambda thread: (thread.record.updated_at, thread.id), reverse=True)[:limit]
 
@@ -126,25 +165,13 @@ def read_threads(
 
 
 @cache
-def _page(agents: int | None, *, after: bool) -> Select[Any]:
-    """One page of the list. With agents it is made of one page for each: an index has those in order."""
-    chosen = threads.c.scope == _SCOPE
-    if after:
-        chosen &= tuple_(threads.c.updated_at, threads.c.id) < _BEFORE
-    if agents is None:
-        return _WITH_TURN.where(chosen).order_by(*_NEWEST_FIRST).limit(_LIMIT)
-    keys = select(threads.c.updated_at, threads.c.id).order_by(*_NEWEST_FIRST).limit(_LIMIT)
-    each = [keys.where(chosen, threads.c.agent == bindparam(f"agent_{number}")).subquery() for number in range(agents)]
-    page = union_all(*(select(keys) for keys in each)).subquery()
-    # In the order of the page's columns, not of the table's: an index of that order would be walked from its start.
-    chosen_ids = (threads.c.scope == _SCOPE) & (threads.c.id == page.c.id)
-    newest_first = (page.c.updated_at.desc(), page.c.id.desc())
-    return (
-        select(threads, *_TURN)
-        .select_from(page.join(threads, chosen_ids).outerjoin(turns, _OF_HEAD))
-        .order_by(*newest_first)
-        .limit(_LIMIT)
-    )
+def _page(agents: int | None, archived: Archived, *, after: bool) -> Select[Any]:
+    """One page of the list."""
+    of_agents = [true()] if agents is None else [threads.c.agent == bindparam(f"agent_{n}") for n in range(agents)]
+    behind = tuple_(threads.c.updated_at, threads.c.id) < _BEFORE if after else true()
+    marks = [threads.c.archived == value for value in _ARCHIVED[archived]]
+    choices = [of_agent & mark & behind for of_agent in of_agents for mark in marks]
+    return _newest(choices, with_turns=True)
 
 
 def read_line(scope: str, head_id: str, limit: int = EVERYTHING) -> Callable[[Connection], Sequence[Row[Any]]]:

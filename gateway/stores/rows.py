@@ -132,7 +132,13 @@ def as_stored(turn: TurnRecord) -> TurnRecord:
 
 def load_thread(row: Row[Any]) -> Thread:
     """A row of `threads`, joined with its head's turn -> the thread."""
-    return Thread(record=load_record(row), turn=load_turn(row), renamed=row.renamed, created_at=moment(row.created_at))
+    return Thread(
+        record=load_record(row),
+        turn=load_turn(row),
+        renamed=row.renamed,
+        archived=row.archived,
+        created_at=moment(row.created_at),
+    )
 
 
 def shown(title: str) -> str:

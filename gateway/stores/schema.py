@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     ForeignKeyConstraint,
     Index,
@@ -16,9 +17,10 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    false,
 )
 
-NEWEST = "0001"
+NEWEST = "0002"
 """The schema that this version works with: the newest of the migrations, whose names sort by age."""
 
 VERSION_TABLE = "gateway_version"
@@ -48,14 +50,16 @@ threads = Table(
     Column("branches", Text, nullable=False),
     Column("format_version", Integer, nullable=False),
     Column("renamed", Text, nullable=False),
+    # With a default, for processes of the version before this column, which may still be writing.
+    Column("archived", Boolean, nullable=False, server_default=false()),
     # Of the head's turn: the list is filtered by it.
     Column("agent", KEY, nullable=False),
     # The greatest fencing token that the thread was saved with.
     Column("token", BigInteger, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
-    Index("gateway_threads_newest", "scope", "updated_at", "id"),
-    Index("gateway_threads_agent", "scope", "agent", "updated_at", "id"),
+    Index("gateway_threads_newest", "scope", "archived", "updated_at", "id"),
+    Index("gateway_threads_agent", "scope", "agent", "archived", "updated_at", "id"),
     Index("gateway_threads_family", "scope", "family"),
     Index("gateway_threads_unused", "updated_at"),
 )

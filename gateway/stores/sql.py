@@ -16,9 +16,10 @@ from gateway.errors import StoreUnavailable
 from gateway.history import Line
 from gateway.stores import ThreadView, reading
 from gateway.stores.database import not_usable, open_database
-from gateway.stores.deleting import delete_thread, rename_thread
+from gateway.stores.deleting import delete_thread
 from gateway.stores.files import hashes
 from gateway.stores.lines import FILE_BYTES, KnownLine, Lines, Recent
+from gateway.stores.marking import mark_thread
 from gateway.stores.packing import load_entries, load_turns, pack
 from gateway.stores.rows import as_stored, load_messages
 from gateway.stores.versions import current, prepare, upgrade
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from pydantic_ai.conversation_store import ConversationRecord
     from sqlalchemy import Connection, Row
 
-    from gateway.history import Thread, TurnRecord
+    from gateway.history import Archived, Thread, TurnRecord
     from gateway.stores.writing import Saved
 
 T = TypeVar("T")
@@ -143,10 +144,15 @@ class _View(ThreadView):
         return thread
 
     async def read_threads(
-        self, *, limit: int, agents: Collection[str] | None = None, before: tuple[datetime, str] | None = None
+        self,
+        *,
+        limit: int,
+        agents: Collection[str] | None = None,
+        before: tuple[datetime, str] | None = None,
+        archived: Archived = "exclude",
     ) -> list[Thread]:
         """See `ThreadView`."""
-        return await self._store.read(reading.read_threads(self._scope, limit, agents, before))
+        return await self._store.read(reading.read_threads(self._scope, limit, agents, before, archived))
 
     async def read_line(self, head_id: str | None) -> Line:
         """See `ThreadView`."""
@@ -200,9 +206,9 @@ class _View(ThreadView):
         family = await self._store.write(delete_thread(self._scope, conversation_id, expected_revision))
         self._store.lines.forget(self._scope, family)
 
-    async def rename(self, thread_id: str, title: str) -> bool:
+    async def mark(self, thread_id: str, *, title: str | None = None, archived: bool | None = None) -> bool:
         """See `ThreadView`."""
-        return await self._store.write(rename_thread(self._scope, thread_id, title))
+        return await self._store.write(mark_thread(self._scope, thread_id, title, archived=archived))
 
     async def _rows(self, head_id: str, limit: int = reading.EVERYTHING) -> Sequence[Row[Any]]:
         rows = await self._store.read(reading.read_line(self._scope, head_id, limit))

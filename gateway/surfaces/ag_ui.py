@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Unpack
 
-from gateway.surfaces.endpoint import AgentEndpoint, agent_routes
+from gateway.surfaces.endpoint import agent_routes
+from gateway.surfaces.mcp_apps import AppsEndpoint
 from gateway.surfaces.mounted import AgentApp, MountOptions
 from gateway.wires.ag_ui import AgUi
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 def routes(registry: Registry, services: Services) -> list[BaseRoute]:
     """The surface's routes in the gateway."""
-    return agent_routes(AgentEndpoint(AgUi(), services), registry)
+    return agent_routes(AppsEndpoint(AgUi(), services), registry)
 
 
 def to_ag_ui(agent: AbstractAgent[Any, Any], **options: Unpack[MountOptions]) -> AgentApp:
@@ -26,4 +27,4 @@ def to_ag_ui(agent: AbstractAgent[Any, Any], **options: Unpack[MountOptions]) ->
 
     The successor of `Agent.to_ag_ui()`, which pydantic-ai 2 removed. Options: `MountOptions`.
     """
-    return AgentApp(AgUi(), agent, options)
+    return AgentApp(AgUi(), agent, options, endpoint=AppsEndpoint)

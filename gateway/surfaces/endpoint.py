@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from gateway.limits import RateLimiter
     from gateway.manager import RunManager
     from gateway.registry import AgentEntry, Registry
+    from gateway.speech import Speech
     from gateway.streams import StreamInfo
     from gateway.wires import Turn, Wire
 
@@ -61,6 +62,8 @@ class Services:
     limiter: RateLimiter
     allowed_origins: Sequence[str] = ()
     """Origins of pages that may send requests without a body."""
+    speech: Speech | None = None
+    """Voice input, if there is any."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ class AgentEndpoint:
         self._check(turn, entry)
         # Counted here, because only here the agent is known.
         field = await self._services.limiter.check("agent", entry.id)
-        repeat_key = _idempotency_key(request) or turn.request_id
+        repeat_key = _idempotency_key(request) or turn.repeat_key
         info = await self._services.runs.start(RunRequest(entry, self.wire, turn, principal, repeat_key))
         return Begun(info, turn.dialect, {"ratelimit": field} if field else {})
 

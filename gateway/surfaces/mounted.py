@@ -14,6 +14,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
+from gateway import mcp_servers
 from gateway.auth import ANONYMOUS, Principal
 from gateway.config import ServerSettings, StoreSettings, StreamSettings
 from gateway.errors import Unauthenticated
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from gateway.config import McpAppsSettings
     from gateway.stores import Store
     from gateway.surfaces.endpoint import Asked
     from gateway.wires import Wire
@@ -41,6 +43,9 @@ if TYPE_CHECKING:
     Caller = Principal | str | None
     Respond = Callable[[Request, AgentEntry, Principal], Awaitable[Response]]
     FindCaller = Callable[[Request], Caller | Awaitable[Caller]]
+
+
+HANDED_ON = ("timeout", "usage_limits", "mcp_apps")
 
 
 class MountOptions(TypedDict, total=False):
@@ -57,6 +62,8 @@ class MountOptions(TypedDict, total=False):
     """What one run may use."""
     capabilities: Sequence[AbstractCapability[Any]]
     """pydantic-ai capabilities to add to each run."""
+    mcp_apps: McpAppsSettings
+    """What pages of MCP Apps may ask (`to_ag_ui`)."""
     store: Store
     """Where threads are kept; give two apps the same one to share threads between them. In memory when left out."""
     server: ServerSettings
@@ -74,13 +81,14 @@ class AgentApp(Starlette):
         *,
         resumable: bool = False,
         asked: Asked | None = None,
+        endpoint: type[AgentEndpoint] = AgentEndpoint,
     ) -> None:
         server = options.get("server") or ServerSettings()
         self._entry = _entry(agent, options)
         self._principal = options.get("principal")
         self._runs = RunManager.from_config(StoreSettings(), StreamSettings(), store=options.get("store"))
         services = Services(self._runs, server, RateLimiter([]))
-        self._endpoint = AgentEndpoint(wire, services, asked)
+        self._endpoint = endpoint(wire, services, asked)
         # Around a mount of its own, as in `app.py`: a Starlette app's middleware never sees what its router raises.
         middleware = [
             Middleware(RequestId),
@@ -113,12 +121,15 @@ class AgentApp(Starlette):
 
 
 def _entry(agent: AbstractAgent[Any, Any], options: MountOptions) -> AgentEntry:
-    given: dict[str, Any] = {name: value for name, value in options.items() if name in ("timeout", "usage_limits")}
+    given: dict[str, Any] = {name: value for name, value in options.items() if name in HANDED_ON}
+    capabilities = tuple(options.get("capabilities", ()))
+    if pages := options.get("mcp_apps"):
+        mcp_servers.check(pages.servers, mcp_servers.toolsets_of(agent, capabilities), "mcp_apps")
     return AgentEntry(
         id=agent.name or "agent",
         agent=agent,
         make_deps=options.get("deps"),
-        capabilities=tuple(options.get("capabilities", ())),
+        capabilities=capabilities,
         **given,
     )
 

@@ -31,8 +31,8 @@ from gateway.surfaces.endpoint import (
 )
 from gateway.surfaces.readers import left_off, media_type_asked
 from gateway.wires.native import STREAMED, Native
-from gateway.wires.native_body import from_query
-from gateway.wires.native_framing import lines
+from gateway.wires.native.body import from_query
+from gateway.wires.native.framing import lines
 
 if TYPE_CHECKING:
     from starlette.requests import Request

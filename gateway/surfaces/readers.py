@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.errors import BadRequest
-from gateway.wires.native_framing import NDJSON, TEXT
+from gateway.wires.native.framing import NDJSON, TEXT
 
 if TYPE_CHECKING:
     from starlette.requests import Request

@@ -13,7 +13,7 @@ from gateway.streams import RUNNING
 from gateway.surfaces.endpoint import refuse_cross_site, stream
 from gateway.surfaces.readers import left_off, media_type_asked
 from gateway.wires.ag_ui import AgUi
-from gateway.wires.copilotkit import CopilotKit
+from gateway.wires.ag_ui.copilotkit import CopilotKit
 from gateway.wires.native import Native
 from gateway.wires.vercel_ai import VercelAi
 

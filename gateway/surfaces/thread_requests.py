@@ -10,14 +10,14 @@ import asyncio
 import base64
 import binascii
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, get_args
 from urllib.parse import quote, unquote
 
 from pydantic import BaseModel
 from starlette.routing import Match, Route
 
 from gateway.errors import BadRequest, NotFound
-from gateway.history import RUNNING
+from gateway.history import RUNNING, Archived
 from gateway.surfaces.endpoint import LARGE, check_media_type, refuse_cross_site
 from gateway.surfaces.thread_shapes import stored_status
 from gateway.wires import parsed
@@ -74,11 +74,19 @@ def view_of(request: Request, services: Services) -> ThreadView:
     return services.runs.threads.store.view(request.user.scope)
 
 
-async def own_thread(request: Request, services: Services) -> Thread:
-    """The thread that the path names. Raises `NotFound`, also for one that the caller may not see (any more)."""
+async def own_thread(request: Request, services: Services, agents: Collection[str] | None = None) -> Thread:
+    """The thread that the path names. Raises `NotFound`, also for one that the caller may not see (any more).
+
+    Args:
+        request: names it, and the caller.
+        services: know the store.
+        agents: those whose threads are shown here; none for all.
+    """
     thread_id: str = request.path_params["id"]
     thread = await view_of(request, services).read_thread(thread_id) if storable(thread_id) else None
     if thread is None or not request.user.may_use(thread.agent):
+        raise NotFound
+    if agents is not None and thread.agent not in agents:
         raise NotFound
     return thread
 
@@ -95,14 +103,14 @@ async def standing(request: Request, services: Services) -> tuple[Thread, Stream
     return thread, run
 
 
-async def own_line(request: Request, services: Services) -> tuple[Thread, Line]:
-    """The thread that the path names, and its messages. Raises `NotFound`."""
-    thread = await own_thread(request, services)
+async def own_line(request: Request, services: Services, agents: Collection[str] | None = None) -> tuple[Thread, Line]:
+    """The thread that the path names, and its messages. `agents`: see `own_thread`. Raises `NotFound`."""
+    thread = await own_thread(request, services, agents)
     try:
         return thread, await view_of(request, services).read_line(thread.record.head_id)
     except LookupError:
         # Deleted, and perhaps begun anew, between the two reads.
-        thread = await own_thread(request, services)
+        thread = await own_thread(request, services, agents)
         return thread, await view_of(request, services).read_line(thread.record.head_id)
 
 
@@ -121,6 +129,16 @@ def listed_for(principal: Principal, agent: str | None) -> Collection[str] | Non
     if agent is not None:
         return [agent] if storable(agent) and principal.may_use(agent) else []
     return principal.agents
+
+
+def archived_asked(request: Request) -> Archived:
+    """`?archived=`: whether archived threads are listed. Raises `BadRequest`."""
+    asked = request.query_params.get("archived", "exclude")
+    for choice in get_args(Archived):
+        if asked == choice:
+            return choice
+    msg = f"`archived` must be one of {', '.join(get_args(Archived))}."
+    raise BadRequest(msg)
 
 
 def limit_asked(request: Request) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic_ai.ui.ag_ui._interrupt import approval_to_interrupt
 
 from gateway.history import FINISHED, RUNNING
-from gateway.wires.native_shapes import messages_of
+from gateway.wires.native.shapes import messages_of
 
 if TYPE_CHECKING:
     from pydantic_ai.conversation_store import ConversationRecord
@@ -33,6 +33,7 @@ def summary(thread: Thread, status: str = "") -> dict[str, Any]:
         "agent": thread.agent,
         "surface": thread.turn.surface if thread.turn else "",
         "status": status or stored_status(thread),
+        "archived": thread.archived,
         "created_at": iso(thread.created_at),
         "updated_at": iso(thread.record.updated_at),
     }

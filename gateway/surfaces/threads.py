@@ -1,4 +1,4 @@
-"""`/threads`: the caller's conversations: list, read, rename, delete. For every surface.
+"""`/threads`: the caller's conversations: list, read, rename, archive, delete. For every surface.
 
 A thread of somebody else gets the answer of one that never was, on every verb (law 6); so does one whose last agent is
 out of the caller's scope. Titles and messages are never logged.
@@ -7,23 +7,23 @@ out of the caller's scope. Titles and messages are never logged.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from gateway.errors import BadRequest, NotFound
+from gateway.errors import BadRequest
 from gateway.surfaces import thread_branches
 from gateway.surfaces.endpoint import refuse_cross_site
+from gateway.surfaces.thread_changes import ThreadChange, change_thread, delete_thread
 from gateway.surfaces.thread_requests import (
     ThreadRoute,
     agents_asked,
+    archived_asked,
     cursor_behind,
     json_body,
     limit_asked,
     own_line,
-    own_thread,
     place_asked,
     standing,
     view_of,
@@ -45,9 +45,6 @@ WIRES: dict[str, Wire] = {wire.surface: wire for wire in (AgUi(), VercelAi())}
 NATIVE = "native"
 FORMATS = (*WIRES, NATIVE)
 
-MAX_TITLE = 200
-"""Characters."""
-
 ON_THE_LOOP = 50
 """Messages up to which it takes less time to write them out than to hand them to a thread."""
 
@@ -55,21 +52,14 @@ NO_STORE = {"cache-control": "no-store"}
 """Conversations are nobody's but their owner's."""
 
 
-class Rename(BaseModel):
-    """A new title; null or an empty one takes the given name away."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    title: Annotated[str, StringConstraints(strip_whitespace=True, max_length=MAX_TITLE, pattern=r"^[^\x00]*$")] | None
-
-
 def routes(services: Services) -> list[BaseRoute]:
     """The routes of threads."""
 
     async def list_threads(request: Request) -> Response:
         limit, agents, before = limit_asked(request), agents_asked(request), place_asked(request)
+        archived, view = archived_asked(request), view_of(request, services)
         # One more than asked for, to know whether there is another page.
-        found = await view_of(request, services).read_threads(limit=limit + 1, agents=agents, before=before)
+        found = await view.read_threads(limit=limit + 1, agents=agents, before=before, archived=archived)
         page: dict[str, Any] = {"threads": [summary(thread) for thread in found[:limit]]}
         if len(found) > limit:
             page["next_cursor"] = cursor_behind(found[limit - 1])
@@ -78,22 +68,17 @@ def routes(services: Services) -> list[BaseRoute]:
     async def read(request: Request) -> Response:
         return JSONResponse(details(*await standing(request, services)), headers=NO_STORE)
 
-    async def rename(request: Request) -> Response:
-        title = (await json_body(request, Rename)).title or ""
-        thread = await own_thread(request, services)
-        if not await view_of(request, services).rename(thread.id, title):
-            raise NotFound
+    async def change(request: Request) -> Response:
+        await change_thread(request, services, await json_body(request, ThreadChange))
         return await read(request)
 
     async def delete(request: Request) -> Response:
         refuse_cross_site(request, services.allowed_origins)
-        thread = await own_thread(request, services)
-        async with services.runs.locks.held(request.user.scope, thread.id):
-            await view_of(request, services).delete(thread.id)
+        await delete_thread(request, services)
         return Response(status_code=204)
 
     async def thread(request: Request) -> Response:
-        verbs = {"PATCH": rename, "DELETE": delete}
+        verbs = {"PATCH": change, "DELETE": delete}
         return await verbs.get(request.method, read)(request)
 
     async def messages(request: Request) -> Response:

@@ -19,9 +19,9 @@ from gateway.errors import BadRequest
 from gateway.surfaces.endpoint import AgentEndpoint, agent_routes, offered, suitable
 from gateway.surfaces.mounted import AgentApp, MountOptions
 from gateway.surfaces.readers import media_type_asked
-from gateway.wires.completion import Completion
 from gateway.wires.native import Native
 from gateway.wires.vercel_ai import TEXT, VercelAi
+from gateway.wires.vercel_ai.completion import Completion
 
 if TYPE_CHECKING:
     from pydantic_ai.agent import AbstractAgent

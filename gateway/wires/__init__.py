@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 from pydantic import ValidationError
 from pydantic_ai.tools import DeferredToolResults
 
-from gateway.errors import MalformedBody
+from gateway.errors import MalformedBody, first_problem
+from gateway.frontend.client_input import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from gateway.config import Surface
     from gateway.errors import RunError
     from gateway.failures import Report
+    from gateway.frontend.client_input import ClientInput
     from gateway.history import Line
     from gateway.sse import Framing
 
@@ -61,8 +63,14 @@ class Turn:
     """Names of the tools that the client offers to run itself."""
     request_id: str = ""
     """The client's own id of the request, the same when it repeats it; empty when the wire has none."""
+    repeat_key: str = ""
+    """What two requests have in common of which one repeats the other; empty when the wire has nothing of the kind."""
     dialect: str = ""
     """What the client understands, such as AG-UI `1.0`; empty for the oldest."""
+    client_input: ClientInput = NOTHING
+    """What the page says of itself, and its own properties."""
+    acts_on: str = ""
+    """The surface (A2UI) on which the user did what the last message says, if it says that."""
     max_tokens: int | None = None
     """Most tokens of one answer of the model, where the client wants fewer than the agent may use."""
     unnamed: bool = False
@@ -182,15 +190,3 @@ def parsed(parse: Callable[[bytes], T], body: bytes) -> T:
         raise MalformedBody(first_problem(error)) from error
     except ValueError as error:
         raise MalformedBody from error
-
-
-def first_problem(error: ValidationError, *within: str) -> str:
-    """The first thing that does not fit, and its place in the body; `within` is the place of what was validated.
-
-    pydantic's own report repeats the input and links to its documentation; an AI SDK front end would show all of it.
-    """
-    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    place = ".".join(str(part) for part in (*within, *first["loc"][:4]))
-    # These repeat the input, or the words of whoever wrote the validator.
-    vague = first["type"] in ("union_tag_invalid", "value_error", "assertion_error")
-    return f"{place or 'body'}: {'Not a value that fits here' if vague else first['msg']}"[:200]
