@@ -26,11 +26,18 @@ command -v chromium >/dev/null || command -v chromium-browser >/dev/null || comm
     debian chromium || missing "Chromium (pages are not looked at in a browser)"
 command -v npm >/dev/null || debian nodejs npm || missing "Node.js with npm (the real npm clients are not tested)"
 
-if command -v npm >/dev/null; then
-    lock=tests/clients/package-lock.json
-    stamp=tests/clients/node_modules/.installed-from
+# The npm packages of a folder, unless they are there already.
+packages() {
+    lock=$1/package-lock.json
+    stamp=$1/node_modules/.installed-from
     if ! cmp -s "$lock" "$stamp"; then
-        npm ci --prefix tests/clients --no-audit --no-fund --loglevel=error && cp "$lock" "$stamp" ||
-            missing "the npm packages of tests/clients"
+        npm ci --prefix "$1" --no-audit --no-fund --loglevel=error && cp "$lock" "$stamp" ||
+            missing "the npm packages of $1"
     fi
+}
+
+if command -v npm >/dev/null; then
+    packages tests/clients
+    packages tests/node-runtime
+    packages examples/copilotkit-react
 fi
