@@ -6,7 +6,7 @@ import argparse
 from statistics import median
 from typing import TYPE_CHECKING
 
-from benchmarks import idle, measures, pump, stored
+from benchmarks import copilotkit, idle, measures, pump, stored
 from benchmarks.table import machine, table
 from gateway.errors import StreamUnavailable
 
@@ -23,6 +23,8 @@ def main() -> None:
     effort = measures.QUICK if parser.parse_args().quick else measures.FULL
     print(*machine(), sep="\n", end="\n\n", flush=True)
     rows = measures.runs(effort)  # first, because it leaves bytecode behind
+    if copilotkit.is_installed():
+        print(*table(copilotkit.runs(effort), peer="node+plain"), sep="\n", end="\n\n", flush=True)
     rows += stored.long_threads(effort.long_rounds, effort.long_runs)
     print(*table([*rows, *measures.starts(effort), idle.memory(effort.idle)]), sep="\n", end="\n\n", flush=True)
     for line in (*stored.pauses(effort.paced), *stored.store(effort.runs * 10, effort.threads)):

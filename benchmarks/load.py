@@ -8,7 +8,7 @@ from __future__ import annotations
 import http.client
 import json
 import time
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 from uuid import uuid4
 
 from benchmarks.model import WORD
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from typing import Self
 
-    from benchmarks.servers import Server
+    from benchmarks.servers import Kind
 
-Wire = Literal["ag-ui", "vercel-ai"]
+Wire = Literal["ag-ui", "vercel-ai", "copilotkit"]
 WIRES: tuple[Wire, ...] = ("ag-ui", "vercel-ai")
 
 TIMEOUT = 30.0
@@ -59,14 +59,31 @@ def _past(prior: int) -> Iterator[tuple[int, str]]:
     return ((number, "assistant" if number % 2 else "user") for number in range(prior))
 
 
-_BODIES: Mapping[Wire, Callable[[str, int, str], dict[str, object]]] = {"ag-ui": ag_ui_body, "vercel-ai": _vercel_ai}
-_ENDS: Mapping[Wire, bytes] = {"ag-ui": b'"RUN_FINISHED"', "vercel-ai": b"[DONE]"}
+def _copilotkit(prompt: str, prior: int = 0, thread: str = "") -> dict[str, object]:
+    body = ag_ui_body(prompt, prior, thread)
+    del body["protocolVersion"]
+    return body
+
+
+_BODIES: Mapping[Wire, Callable[[str, int, str], dict[str, object]]] = {
+    "ag-ui": ag_ui_body,
+    "vercel-ai": _vercel_ai,
+    "copilotkit": _copilotkit,
+}
+_ENDS: Mapping[Wire, bytes] = {"ag-ui": b'"RUN_FINISHED"', "vercel-ai": b"[DONE]", "copilotkit": b'"RUN_FINISHED"'}
+
+
+class Address(Protocol):
+    """Where a server is, on the loopback address."""
+
+    kind: Kind
+    port: int
 
 
 class Client:
     """A browser's side of one server."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Address) -> None:
         self._paths = server.kind.paths
         self._connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=TIMEOUT)
         self._used = time.monotonic()

@@ -6,18 +6,27 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from benchmarks.load import WIRES, Client
 from benchmarks.servers import GATEWAY, PLAIN, Server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from benchmarks.load import Wire
-    from benchmarks.servers import Kind
 
 KINDS = (GATEWAY, PLAIN)
+
+T = TypeVar("T")
+
+
+class Measured(Protocol):
+    """What has a clock of its CPU time."""
+
+    def cpu(self) -> float:
+        """Seconds that it has used so far."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,18 +100,17 @@ class Row:
 
 def runs(effort: Effort) -> list[Row]:
     """CPU per text delta and per run, of servers that stay, after one round that only warms them up."""
-    tables: dict[Wire, list[Row]] = {wire: _wire_rows(wire) for wire in WIRES}
+    tables: dict[Wire, list[Row]] = {wire: wire_rows(wire) for wire in WIRES}
     with ExitStack() as stack:
         servers = {kind: stack.enter_context(Server(kind)) for kind in KINDS}
         for server in servers.values():
             server.wait()
         clients = {kind: stack.enter_context(Client(server)) for kind, server in servers.items()}
         for kind, wire in product(KINDS, WIRES):
-            _figures(servers[kind], clients[kind], wire, effort)
-        for kinds in _turns(effort.rounds, effort.seconds):
+            figures(servers[kind], clients[kind], wire, effort)
+        for kinds in turns(KINDS, effort.rounds, effort.seconds):
             for (wire, rows), kind in product(tables.items(), kinds):
-                figures = _figures(servers[kind], clients[kind], wire, effort)
-                for row, figure in zip(rows, figures, strict=True):
+                for row, figure in zip(rows, figures(servers[kind], clients[kind], wire, effort), strict=True):
                     row.samples[kind.name].append(figure)
     return [row for rows in zip(*tables.values(), strict=True) for row in rows]
 
@@ -110,7 +118,7 @@ def runs(effort: Effort) -> list[Row]:
 def starts(effort: Effort) -> list[Row]:
     """From `exec` to the end of the first answered run, of servers that were started before: bytecode is compiled."""
     cpu, wall = Row("start to first answer, CPU", "s"), Row("start to first answer, wall", "s")
-    for kinds in _turns(effort.starts, effort.seconds):
+    for kinds in turns(KINDS, effort.starts, effort.seconds):
         for kind in kinds:
             began = time.perf_counter()
             with Server(kind) as server:
@@ -122,7 +130,8 @@ def starts(effort: Effort) -> list[Row]:
     return [cpu, wall]
 
 
-def _wire_rows(wire: Wire) -> list[Row]:
+def wire_rows(wire: Wire) -> list[Row]:
+    """A row for each of the `figures`."""
     return [
         Row(f"{wire}: CPU per delta, deltas waiting", "us"),
         Row(f"{wire}: CPU per delta, 1 ms apart", "us"),
@@ -130,7 +139,7 @@ def _wire_rows(wire: Wire) -> list[Row]:
     ]
 
 
-def _figures(server: Server, client: Client, wire: Wire, effort: Effort) -> tuple[float, float, float]:
+def figures(server: Measured, client: Client, wire: Wire, effort: Effort) -> tuple[float, float, float]:
     """A delta's cost is what a long run costs more than a run of one delta, over the other deltas."""
     short = _cpu(server, lambda: [client.run(wire, 1) for _ in range(effort.runs)]) / effort.runs
     waiting = _cpu(server, lambda: client.run(wire, effort.waiting))
@@ -142,16 +151,16 @@ def _figures(server: Server, client: Client, wire: Wire, effort: Effort) -> tupl
     )
 
 
-def _cpu(server: Server, work: Callable[[], object]) -> float:
+def _cpu(server: Measured, work: Callable[[], object]) -> float:
     before = server.cpu()
     work()
     return server.cpu() - before
 
 
-def _turns(rounds: int, seconds: float) -> Iterator[tuple[Kind, ...]]:
-    """The kinds in the order of each round."""
+def turns(sides: Sequence[T], rounds: int, seconds: float) -> Iterator[Sequence[T]]:
+    """The sides in the order of each round."""
     deadline = time.monotonic() + seconds
     for turn in range(rounds):
         if turn and time.monotonic() > deadline:
             return
-        yield KINDS if turn % 2 == 0 else KINDS[::-1]
+        yield sides if turn % 2 == 0 else sides[::-1]

@@ -28,9 +28,10 @@ class Kind:
 
     name: str
     command: tuple[str, ...]
-    """Arguments for Python; the port comes last."""
+    """Arguments for the program; the port comes behind them."""
     paths: Mapping[str, str]
     """Wire -> path."""
+    program: str = sys.executable
 
 
 GATEWAY = Kind(
@@ -47,13 +48,14 @@ class Server:
     Args:
         kind: what to start.
         threads: where the gateway keeps threads, as a URL.
+        arguments: what comes behind the port.
     """
 
-    def __init__(self, kind: Kind, threads: str = "memory://") -> None:
+    def __init__(self, kind: Kind, threads: str = "memory://", arguments: tuple[str, ...] = ()) -> None:
         self.kind = kind
         self.port = _free_port()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - open for as long as the process runs
-        command = [sys.executable, *kind.command, str(self.port)]
+        command = [kind.program, *kind.command, str(self.port), *arguments]
         self._process = subprocess.Popen(
             command, cwd=ROOT, env={**_environment(), "BENCHMARK_THREADS": threads}, stdout=self._log, stderr=self._log
         )

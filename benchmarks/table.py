@@ -25,13 +25,13 @@ def machine() -> Iterator[str]:
     yield ", ".join(f"{name} {version(name)}" for name in PACKAGES)
 
 
-def table(rows: Sequence[Row]) -> Iterator[str]:
-    """One line for each row. A ratio is gateway to plain within one round: below 1 the gateway is cheaper."""
-    yield f"{'':<42}{'gateway':>10}{'plain':>10}{'':>4}{'ratio':>7}{'min':>7}{'max':>7}{'rounds':>8}"
+def table(rows: Sequence[Row], peer: str = "plain") -> Iterator[str]:
+    """One line for each row. A ratio is gateway to peer within one round: below 1 the gateway is cheaper."""
+    yield f"{'':<42}{'gateway':>10}{peer:>11}{'':>4}{'ratio':>7}{'min':>7}{'max':>7}{'rounds':>8}"
     for row in rows:
         gateway, plain = row.samples["gateway"], row.samples["plain"]
         ratios = [ours / theirs if theirs else float("nan") for ours, theirs in zip(gateway, plain, strict=True)]
         yield (
-            f"{row.name:<42}{median(gateway):>10.3g}{median(plain):>10.3g} {row.unit:<3}"
+            f"{row.name:<42}{median(gateway):>10.3g}{median(plain):>11.3g} {row.unit:<3}"
             f"{median(ratios):>7.2f}{min(ratios):>7.2f}{max(ratios):>7.2f}{len(ratios):>8}"
         )
