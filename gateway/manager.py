@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.answers import ids_of
 from gateway.calls import MAX_THREADS
 from gateway.config import ThreadSettings
-from gateway.coordination import CANCEL, Coordination, open_coordination
+from gateway.coordination import Coordination, open_coordination
 from gateway.errors import (
     NOT_A_REDIS_URL,
     REDIS_IS_AN_EXTRA,
@@ -31,6 +31,7 @@ from gateway.ids import new_id
 from gateway.locks import INTERRUPT_TIMEOUT, QUEUE_TIMEOUT, ThreadLocks, thread_key
 from gateway.orphans import Orphans
 from gateway.runs import Run
+from gateway.stops import Stops
 from gateway.stores import Store, open_store
 from gateway.streams import RUNNING, StreamLog, open_streams
 from gateway.threads import Threads
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 
     from gateway.auth import Principal
     from gateway.config import StoreSettings, StreamSettings
-    from gateway.coordination import Lease
     from gateway.runs import RunRequest
     from gateway.sse import Framing
     from gateway.streams import StreamInfo, StreamWriter
@@ -59,6 +59,7 @@ class RunManager:
         self.threads = threads
         self.streams = streams
         self.locks = ThreadLocks(coordination, streams)
+        self.stops = Stops(coordination, streams)
         self.draining = False
         self._coordination = coordination
         self._keep = keep
@@ -166,10 +167,6 @@ class RunManager:
         """The run that goes on on a thread."""
         return await self.streams.find(scope, thread_id)
 
-    async def cancel(self, info: StreamInfo) -> bool:
-        """Stop a run, wherever it is. Whether there was something to stop."""
-        return await self._coordination.signal(thread_key(info.scope, info.thread_id), info.run_id, CANCEL)
-
     async def drained(self, seconds: float) -> None:
         """Take no more turns, give the running ones that long, and end the rest. For the server's drain."""
         self.draining = True
@@ -233,8 +230,9 @@ class RunManager:
             if only_answers and (taking := await self._answered_meanwhile(request)):
                 return taking
             lease = await self.locks.lock(info, request.entry)
+        run = Run(request, info, lease, self._threads)  # hears from here on that it is to stop
         try:
-            run, writer = await self._prepare(request, info, lease)
+            writer = await self._prepare(run)
         except BaseException:
             await self._coordination.release(lease)
             raise
@@ -243,16 +241,17 @@ class RunManager:
         self._orphans.began(run)
         return info
 
-    async def _prepare(self, request: RunRequest, info: StreamInfo, lease: Lease) -> tuple[Run, StreamWriter]:
+    async def _prepare(self, run: Run) -> StreamWriter:
+        request, info, lease, opened = run.request, run.info, run.lease, None
         if self.draining:  # since this turn began to wait
             raise Draining(headers={"Retry-After": "1"})
-        opened = None
         if not request.turn.whole:
             opened = await self.threads.open(request.turn, info, lease, request.principal.may_use)
-        run = Run(request, info, lease, self._threads, opened)
-        run.prepare(await request.deps())
+        run.prepare(opened, await request.deps())
         writer = await self.streams.open(info, lease)
         try:
+            if await self.stops.came_before(info):
+                run.stop()
             if opened:
                 await opened.begin()
         except BaseException as error:
@@ -260,7 +259,7 @@ class RunManager:
             code = error.code if isinstance(error, GatewayError) else GatewayError.code
             await writer.close(code, info.lost)
             raise
-        return run, writer
+        return writer
 
     async def _run(self, run: Run, execution: Any) -> None:
         try:

@@ -112,14 +112,10 @@ class Run:
         MalformedBody: the turn is well formed, but not for this agent: state of another shape, say.
     """
 
-    def __init__(
-        self, request: RunRequest, info: StreamInfo, lease: Lease, threads: Executor, opened: OpenTurn | None = None
-    ) -> None:
+    def __init__(self, request: RunRequest, info: StreamInfo, lease: Lease, threads: Executor) -> None:
         self.request = request
         self.info = info
         self.lease = lease
-        self._opened = opened
-        """The turn on the stored thread; none when the client keeps the history."""
         self.readers = 0
         """Responses in this process that follow the run."""
         self.orphaned: asyncio.TimerHandle | None = None
@@ -141,9 +137,14 @@ class Run:
         self._timers: list[asyncio.TimerHandle] = []
         lease.on_signal = self._hear
 
-    def prepare(self, deps: Any) -> None:
-        """Make ready what can be refused. Raises `MalformedBody`."""
-        request, entry, opened = self.request, self.request.entry, self._opened
+    def prepare(self, opened: OpenTurn | None, deps: Any) -> None:
+        """Make ready what can be refused. Raises `MalformedBody`.
+
+        Args:
+            opened: the turn on the stored thread; none when the client keeps the history.
+            deps: the agent's dependencies.
+        """
+        request, entry = self.request, self.request.entry
         opening = opened.opening if opened else Opening(self.info.run_id, agent=self.info.agent)
         adapter = request.wire.adapter(entry.agent, request.turn, opening, self._report)
         self._stream = cast("Endable", adapter.build_event_stream())  # as every wire's is

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from pydantic_ai.messages import ModelMessage
 
+    from gateway import Principal
+
     Stream = AsyncIterator[str | dict[int, DeltaToolCall]]
 
 PATIENCE = 20.0
@@ -119,6 +121,12 @@ async def _calls_then_waits(messages: list[ModelMessage], _info: AgentInfo) -> S
         yield "Done."
     else:
         yield {0: DeltaToolCall("note", '{"text": "Begun"}', tool_call_id="call-1")}
+
+
+async def deps_behind_a_gate(principal: Principal) -> str:
+    """Dependencies that take a while to be made."""
+    await gates[f"deps of {principal.subject}"].passed()
+    return principal.subject
 
 
 gated = Agent(FunctionModel(stream_function=_gated), name="gated")

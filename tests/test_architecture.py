@@ -36,7 +36,7 @@ ORDER = [
     "registry",
     "mcp_calls",
     "mcp_apps",
-    "middleware routing capabilities calls locks answers replay",
+    "middleware routing capabilities calls locks stops answers replay",
     "turns",
     "openturn",
     "threads",

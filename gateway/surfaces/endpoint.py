@@ -119,9 +119,11 @@ class AgentEndpoint:
     async def stop(self, request: Request, entry: AgentEntry, principal: Principal) -> Response:
         """Stop the run that goes on on the thread `chat_id`: `{"stopped": ...}`."""
         refuse_cross_site(request, self._services.allowed_origins)
-        chat_id = request.path_params["chat_id"]
-        info = await self._services.runs.find_running(entry.id, self.wire.surface, chat_id, principal)
-        return JSONResponse({"stopped": info is not None and await self._services.runs.cancel(info)})
+        place = (entry.id, self.wire.surface)
+        stopped = await self._services.runs.stops.on_thread(
+            principal.scope, request.path_params["chat_id"], lambda run: (run.agent, run.surface) == place
+        )
+        return JSONResponse({"stopped": stopped})
 
     async def _read(self, body: bytes, entry: AgentEntry) -> Turn:
         if len(body) < LARGE:

@@ -57,7 +57,7 @@ def routes(services: Services) -> list[BaseRoute]:
         refuse_cross_site(request, services.allowed_origins)
         info, ending = await services.runs.find(request.path_params["run_id"], request.user)
         # A run that has ended may still hold its thread, for a tool that does not give way.
-        return JSONResponse({"stopped": ending == RUNNING and await services.runs.cancel(info)})
+        return JSONResponse({"stopped": ending == RUNNING and await services.runs.stops.cancel(info)})
 
     return [
         Route("/runs/{run_id}", read, methods=["GET"], name="run"),

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from gateway.auth import Principal
     from gateway.config import CopilotKitSettings
     from gateway.registry import AgentEntry, Registry
+    from gateway.streams import StreamInfo
     from gateway.surfaces.endpoint import Services
 
 DEFAULT = "default"
@@ -105,10 +106,15 @@ def routes(registry: Registry, services: Services, settings: CopilotKitSettings)
         return await connect(request, services)
 
     async def stop(request: Request) -> Response:
-        entry, asked = find(request), await optional_json(request, StopRequest, services)
-        running = await services.runs.find_on_thread(request.user.scope, request.path_params["thread_id"])
-        is_meant = running and running.agent == entry.id and asked.runId in (None, running.request_id)
-        if running and is_meant and await services.runs.cancel(running):
+        find(request)
+        asked, user = await optional_json(request, StopRequest, services), request.user
+
+        def is_meant(run: StreamInfo) -> bool:
+            # Of whichever agent it is: `connect` shows it, and a reader may stop what it is shown.
+            return user.may_use(run.agent) and asked.runId in (None, run.request_id)
+
+        thread_id = request.path_params["thread_id"]
+        if await services.runs.stops.on_thread(user.scope, thread_id, is_meant, asked.runId or ""):
             return JSONResponse({"stopped": True, "interrupt": STOPPED})
         return JSONResponse({"stopped": False, "message": "There is no run to stop."})
 
