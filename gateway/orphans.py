@@ -43,9 +43,7 @@ class Orphans:
         """A reader has gone: was it the last, the agent's policy says what its run does."""
         if run.readers or run.ended:
             return
-        entry, wire = run.request.entry, run.request.wire
-        continues = wire.comes_back and entry.on_disconnect.for_surface(wire.surface) == "continue"
-        self._watch(run, entry.orphan_timeout if continues else 0.0)
+        self._watch(run, run.request.entry.orphan_timeout if run.request.continues else 0.0)
 
     async def _give_way(self, run: Run) -> None:
         """A new turn wants the thread: it gets it, if nobody reads the run any more."""

@@ -95,6 +95,12 @@ class RunRequest:
         )
 
     @property
+    def continues(self) -> bool:
+        """Whether the run goes on when its last reader has gone."""
+        comes_back = self.wire.comes_back and not self.turn.fleeting
+        return comes_back and self.entry.on_disconnect.for_surface(self.wire.surface) == "continue"
+
+    @property
     def capabilities(self) -> Sequence[AbstractCapability[Any]]:
         """What the agent gets besides its own."""
         carried, added = self.turn.client_input, self.entry.capabilities

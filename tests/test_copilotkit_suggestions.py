@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -9,6 +10,8 @@ import httpx
 import pytest
 from clients_driver import FOLDER, Json, Node
 from copilotkit_probes import SUGGEST
+from reading import happens, reading
+from run_probes import gates
 from serving import make_config, serving
 from talking import events_of
 
@@ -19,13 +22,14 @@ pytestmark = pytest.mark.skipif(
     not (FOLDER / "node_modules/@copilotkit/core").exists(), reason="the npm packages are not installed: run make test"
 )
 
+NAMES = ("suggesting", "waiting", "telling")
 TOOL: Json = {"name": SUGGEST, "description": "Suggest", "parameters": {"type": "object", "properties": {}}}
 CHOICE: Json = {"type": "function", "function": {"name": SUGGEST}}
 
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    with serving(make_config(agents={"suggesting": "copilotkit_probes:suggesting"})) as url:
+    with serving(make_config(agents={name: f"copilotkit_probes:{name}" for name in NAMES})) as url:
         yield url
 
 
@@ -66,6 +70,32 @@ def test_the_model_has_to_call_the_tool_of_suggestions(url: str, route: str) -> 
     answer = httpx.post(f"{url}/copilotkit/agent/suggesting/{route}", json=asking(f"s-{uuid4()}"))
     assert "Tell me more" in calls(answer.text)
     assert httpx.get(f"{url}/threads").json() == {"threads": []}
+
+
+@pytest.mark.anyio
+async def test_a_suggestion_that_the_page_does_not_wait_for_ends(url: str) -> None:
+    """Each new turn lets go of the suggestions that were on their way."""
+    gate = gates[prompt := str(uuid4())]
+    said = [{"id": "m1", "role": "user", "content": prompt}]
+    async with httpx.AsyncClient(base_url=url) as client:
+        asked = asking(f"s-{uuid4()}", messages=said)
+        async with reading(client, "POST", "/copilotkit/agent/waiting/suggest", json=asked) as suggestion:
+            await happens(gate.reached.is_set)
+            await suggestion.leave()
+        await happens(gate.left.is_set, within=5)
+
+
+def test_suggestions_are_made_of_the_end_of_a_conversation_with_the_words_beside_its_pictures(url: str) -> None:
+    picture = {"type": "image", "source": {"type": "data", "value": "iVBORw0KGgo=", "mimeType": "image/png"}}
+    asked = [
+        {"id": "m1", "role": "user", "content": "the beginning"},
+        {"id": "m2", "role": "assistant", "content": "much " * 4000},
+        {"id": "m3", "role": "user", "content": [{"type": "text", "text": "What is this?"}, picture]},
+        {"id": "m4", "role": "assistant", "content": "A pixel."},
+        {"id": "m5", "role": "user", "content": "Suggest."},
+    ]
+    answer = httpx.post(f"{url}/copilotkit/agent/telling/suggest", json=asking(f"s-{uuid4()}", messages=asked))
+    assert json.loads(calls(answer.text))["told"] == ["What is this?", "A pixel.", "Suggest."]
 
 
 def test_nothing_that_a_client_forges_reaches_the_model(url: str) -> None:

@@ -191,6 +191,16 @@ async def test_a_prompt_over_the_limit_is_refused_and_the_history_does_not_count
     assert (await post(wire, body, max_prompt_chars=20)).status_code == 200
 
 
+async def test_what_a_client_says_of_its_tools_has_a_limit_too_and_counts_by_itself() -> None:
+    tool = {"name": "draw", "description": "d" * 30, "parameters": {"type": "object", "properties": {}}}
+    body = turn("ag-ui", "x" * 20, tools=[tool])
+    assert (await post("ag-ui", body, max_prompt_chars=100)).status_code == 200
+    for changed in ({"description": "d" * 101}, {"parameters": {"type": "object", "description": "d" * 101}}):
+        body = turn("ag-ui", "x" * 20, tools=[{**tool, **changed}])
+        problem = assert_problem(await post("ag-ui", body, max_prompt_chars=100), 422, "prompt_too_long")
+        assert "tools" in problem["detail"]
+
+
 @pytest.mark.parametrize("wire", WIRES)
 async def test_a_prompt_in_pieces_is_counted_whole(wire: str) -> None:
     piece = {"type": "text", "text": "x" * 11}

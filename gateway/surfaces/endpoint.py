@@ -131,9 +131,14 @@ class AgentEndpoint:
         return await asyncio.to_thread(self.wire.read, body, entry.history)
 
     def _check(self, turn: Turn, entry: AgentEntry) -> None:
-        if turn.prompt_chars > self._services.server.max_prompt_chars:
-            msg = f"The message is too long: at most {self._services.server.max_prompt_chars} characters."
-            raise PromptTooLong(msg)
+        most = self._services.server.max_prompt_chars
+        for what, chars in (
+            ("The message is", turn.prompt_chars),
+            ("What is said of the client's tools is", turn.tool_chars),
+        ):
+            if chars > most:
+                msg = f"{what} too long: at most {most} characters."
+                raise PromptTooLong(msg)
         if turn.client_tools:
             taken = turn.client_tools & {tool.name for tool in tools_of(entry.agent)}
             if taken:

@@ -61,6 +61,8 @@ class Turn:
     """The client's copy of the shared state; none when it has none."""
     client_tools: frozenset[str] = field(default_factory=frozenset[str])
     """Names of the tools that the client offers to run itself."""
+    tool_chars: int = 0
+    """Characters of what the client says of those, which the model reads."""
     request_id: str = ""
     """The client's own id of the request, the same when it repeats it; empty when the wire has none."""
     repeat_key: str = ""
@@ -77,6 +79,8 @@ class Turn:
     """The client named no thread: the id is made up, and another one when the request is repeated."""
     whole: bool = False
     """`run_input` holds the whole conversation: the client's own history, or a question on no thread. Nothing of it is
+    fleeting: bool = False
+    """Its answer is of no use to anybody but the reader of this one response."""
     stored."""
 
 

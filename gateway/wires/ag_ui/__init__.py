@@ -239,9 +239,10 @@ class AgUi:
         messages = parsed(lambda _: [ag_ui_body.request_of(prompt) for prompt in prompts], b"")
         turn = Turn(
             thread_id=checked_thread_id(run_input.thread_id),
-            prompt_chars=sum(map(ag_ui_body.text_length, prompts)),
+            prompt_chars=sum(len(ag_ui_body.text(prompt)) for prompt in prompts),
             run_input=run_input,
             client_tools=frozenset(tool.name for tool in run_input.tools or ()),
+            tool_chars=ag_ui_body.tool_length(run_input.tools or ()),
             request_id=run_input.run_id,
             repeat_key=ag_ui_body.repeat_key(run_input, whole=whole),
             dialect=run_input.protocol_version or "",

@@ -19,7 +19,9 @@ from gateway.frontend.client_input import ClientInput, ContextItem
 from gateway.wires.untrusted import failure, prompt_in, result_in
 
 if TYPE_CHECKING:
-    from ag_ui.core import Message, RunAgentInput
+    from collections.abc import Iterable
+
+    from ag_ui.core import Message, RunAgentInput, Tool
     from pydantic_ai.exceptions import ToolFailed
     from pydantic_ai.messages import ModelRequest, ToolReturn
 
@@ -68,11 +70,16 @@ def prompts(run_input: RunAgentInput) -> list[UserMessage]:
     return found[::-1]
 
 
-def text_length(message: UserMessage) -> int:
-    """Characters of text."""
+def text(message: UserMessage) -> str:
+    """What the user wrote, without what is no text."""
     if isinstance(message.content, str):
-        return len(message.content)
-    return sum(len(part.text) for part in message.content if isinstance(part, TextInputContent))
+        return message.content
+    return "\n".join(part.text for part in message.content if isinstance(part, TextInputContent))
+
+
+def tool_length(tools: Iterable[Tool]) -> int:
+    """Characters of what the model reads of the client's tools."""
+    return sum(len(tool.name) + len(tool.description) + len(to_json(tool.parameters)) for tool in tools)
 
 
 def request_of(message: UserMessage) -> ModelRequest:

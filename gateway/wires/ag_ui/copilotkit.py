@@ -25,7 +25,7 @@ from gateway.wires.ag_ui import body as ag_ui_body
 from gateway.wires.ag_ui.dialects import to_0_0_59, understands_1_0
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from ag_ui.core import Message, RunAgentInput
 
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 SUGGEST = "copilotkitSuggest"
 """The tool of suggestions."""
+
+MAX_READ = 20_000
+"""Characters at the end of a conversation that suggestions are made of: a page may send any, and stores none."""
 
 APPROVAL = "pydantic_ai:approval"
 """The `reason` of an interrupt that asks for an approval. For AG-UI's `tool_call` a client would take the decision for
@@ -90,7 +93,7 @@ def is_suggestion(run_input: RunAgentInput) -> bool:
 
 def _suggestion(turn: Turn, asked: RunAgentInput) -> Turn:
     """A turn that nothing is left of that a client could forge: no calls, results, approvals or state."""
-    said = [text for message in asked.messages for text in _text(message)]
+    said = _last(text for message in reversed(asked.messages) for text in _text(message))
     tools = [tool for tool in asked.tools or () if tool.name == SUGGEST]
     run_input = asked.model_copy(update={"messages": said, "tools": tools, "resume": None, "state": {}})
     return replace(
@@ -98,16 +101,31 @@ def _suggestion(turn: Turn, asked: RunAgentInput) -> Turn:
         thread_id=checked_thread_id(asked.thread_id),
         run_input=run_input,
         client_tools=frozenset((SUGGEST,)),
+        tool_chars=ag_ui_body.tool_length(tools),
+        fleeting=True,
         whole=True,
     )
 
 
+def _last(said: Iterable[Message]) -> list[Message]:
+    """Of messages, the last one first, as many as are read; oldest first."""
+    kept: list[Message] = []
+    left = MAX_READ
+    for message in said:
+        left -= len(str(message.content))
+        if left < 0:
+            break
+        kept.append(message)
+    return kept[::-1]
+
+
 def _text(message: Message) -> list[Message]:
-    content = message.content if isinstance(message, UserMessage | AssistantMessage) else None
-    if not isinstance(content, str) or not content:
-        return []
-    kind = UserMessage if isinstance(message, UserMessage) else AssistantMessage
-    return [kind(id=message.id, content=content)]
+    if isinstance(message, UserMessage):
+        text = ag_ui_body.text(message)
+        return [UserMessage(id=message.id, content=text)] if text else []
+    if isinstance(message, AssistantMessage) and message.content:
+        return [AssistantMessage(id=message.id, content=message.content)]
+    return []
 
 
 class _Forced(AbstractCapability[Any]):
