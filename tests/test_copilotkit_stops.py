@@ -67,6 +67,43 @@ async def test_only_the_run_that_is_meant_is_stopped_and_only_once(
     assert contents(snapshot(await connected(ada, "gated", thread))) == [("user", gate), ("assistant", "Begun ünd ")]
 
 
+async def test_a_reader_at_another_agent_stops_what_it_is_shown(ada: httpx.AsyncClient, thread: str, gate: str) -> None:
+    """A chat may go on with another agent: it shows the run that goes on, with a stop button."""
+    async with reading(ada, "POST", at("gated", "run"), json=body(thread, gate)) as run:
+        await run.until("Begun")
+        async with reading(ada, "POST", at("fast", "connect"), json=body(thread)) as other:
+            await other.until("Begun")
+            assert await stop(ada, "fast", thread)
+            assert events_of(await other.rest())[-1]["type"] == "RUN_FINISHED"
+        assert text_of(events_of(await run.rest())) == "Begun ünd "
+
+
+async def test_a_page_behind_a_proxy_that_has_made_another_host_of_it_stops_its_run(
+    ada: httpx.AsyncClient, thread: str, gate: str
+) -> None:
+    async with reading(ada, "POST", at("gated", "run"), json=body(thread, gate)) as run:
+        await run.until("Begun")
+        of_page = {"origin": "https://public.example", "sec-fetch-site": "same-origin"}
+        assert await stop(ada, "gated", thread, headers=of_page)
+        await run.rest()
+
+
+async def test_a_stop_without_a_body_may_say_that_it_is_json_and_is_asked_for_first_then(
+    ada: httpx.AsyncClient, thread: str, gate: str
+) -> None:
+    """As `@copilotkit/core` sends it after a reload, also through the single endpoint."""
+    asked = {"origin": "http://localhost:5173", "sec-fetch-site": "cross-site"}
+    async with reading(ada, "POST", at("gated", "run"), json=body(thread, gate)) as run:
+        await run.until("Begun")
+        sent = {"content-type": "application/json", **asked}
+        assert not await stop(ada, "gated", f"{thread}-2", headers=sent)
+        assert await stop(ada, "gated", thread, headers=sent, content=b" ")
+        await run.rest()
+    params = {"agentId": "gated", "threadId": thread}
+    answer = await ada.post("/copilotkit", json={"method": "agent/stop", "params": params}, headers=asked)
+    assert answer.json()["stopped"] is False
+
+
 async def test_a_tool_that_does_not_give_way_holds_the_thread_and_no_reader(
     ada: httpx.AsyncClient, thread: str, gate: str
 ) -> None:

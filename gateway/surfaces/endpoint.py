@@ -218,9 +218,11 @@ def refuse_cross_site(request: Request, allowed_origins: Sequence[str]) -> None:
 
     A JSON body is asked for by a preflight. Without a body it is for the headers that only a browser can set to tell.
     """
-    origin = request.headers.get("origin")
+    origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
+    if site == "same-origin":
+        return  # also where a proxy has made another host or scheme of it
     if origin is None:
-        if request.headers.get("sec-fetch-site") == "cross-site":
+        if site == "cross-site":
             raise CrossSite
     elif not {origin, "*"} & set(allowed_origins) and origin != f"{request.url.scheme}://{request.url.netloc}":
         raise CrossSite
@@ -228,8 +230,7 @@ def refuse_cross_site(request: Request, allowed_origins: Sequence[str]) -> None:
 
 def check_media_type(request: Request) -> None:
     """Law 13: JSON is what a foreign page cannot send without asking. Raises `UnsupportedMediaType`."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json":
+    if not says_json(request):
         raise UnsupportedMediaType
 
 
@@ -239,3 +240,8 @@ def _idempotency_key(request: Request) -> str:
         msg = f"An Idempotency-Key may have {MAX_IDEMPOTENCY_KEY} characters."
         raise BadRequest(msg)
     return f"key:{key}" if key else ""
+def says_json(request: Request) -> bool:
+    """Whether the request says that its body is JSON, which a browser asks for first."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json"
+
+
