@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -13,6 +14,8 @@ from copilotkit_talk import at, body, connected, contents, ran, snapshot, stop
 from reading import KEYS, NAMES, TIMEOUT, becomes, client_for, happens, held, reading
 from serving import make_config, serving
 from talking import assert_problem, events_of, run_url, text_of, turn
+
+from gateway.surfaces.copilotkit.connection import Seen
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
@@ -55,6 +58,15 @@ async def ada(url: str) -> AsyncGenerator[httpx.AsyncClient]:
 @pytest.fixture
 def thread() -> str:
     return f"thread-{uuid4()}"
+
+
+async def test_a_reader_of_a_run_holds_nothing_of_what_was_said_before(ada: httpx.AsyncClient, thread: str) -> None:
+    async with (
+        held(ada, "ag-ui", "gated", thread=thread),
+        reading(ada, "POST", at("gated", "connect"), json=body(thread)) as reader,
+    ):
+        await reader.until("Begun")
+        await happens(lambda: not any(isinstance(each, Seen) for each in gc.get_objects()))
 
 
 def types(events: list[dict[str, Any]]) -> list[str]:

@@ -7,9 +7,12 @@ import re
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pytest
+import run_probes
 import uvicorn
+from copilotkit_talk import at, body
 from reading import TIMEOUT, becomes, client_for, eventually, happens, held, of_chat, reading, run_config, status_of
 from serving import running, serving
 from talking import WIRES, assert_problem, error_of, events_of, numbers_of, run_url, text_of, turn
@@ -208,6 +211,24 @@ async def test_a_response_that_is_cut_goes_on_in_the_next_one_without_a_loss(wir
             whole = await client.get(f"{run.path}/stream")
             assert body + rest.text == whole.text
             assert text_of(events_of(whole.text)) == "Begun ünd ended."
+
+
+async def test_a_response_is_not_cut_whose_client_could_not_go_on() -> None:
+    """AG-UI stops its run when it goes, and CopilotKit takes up nothing by itself."""
+    prompt, thread = str(uuid4()), f"thread-{uuid4()}"
+    with serving(run_config(server={"max_stream_seconds": 0.3})) as url:
+        async with (
+            client_for(url) as client,
+            held(client, "ag-ui") as run,
+            reading(client, "POST", at("gated", "run"), json=body(thread, prompt)) as page,
+            reading(client, "POST", at("gated", "connect"), json=body(run.thread)) as other,
+            held(client, "vercel-ai") as chat,
+        ):
+            await chat.reader.broken_off()  # it was the last to begin
+            run.gate.open()
+            run_probes.gates[prompt].open()
+            for reader in (run.reader, page, other):
+                assert text_of(events_of(await reader.rest())) == "Begun ünd ended."
 
 
 # The AI SDK's resume

@@ -48,6 +48,9 @@ if TYPE_CHECKING:
 MAX_IDEMPOTENCY_KEY = 255
 """Characters."""
 
+TAKEN_UP = ("ag-ui", "vercel-ai", "native")
+"""Surfaces whose clients can go on reading a run after a response that broke off. CopilotKit 1.75 shows an error."""
+
 LARGE = 100_000
 """Bytes of a body that is not parsed on the event loop, where it would hold up every stream."""
 
@@ -75,6 +78,8 @@ class Begun:
     """What its client understands, if the body said so."""
     headers: Mapping[str, str]
     """For the response."""
+    taken_up: bool
+    """Whether its client can go on reading after a response that breaks off."""
 
 
 class AgentEndpoint:
@@ -96,7 +101,8 @@ class AgentEndpoint:
     ) -> Response:
         """The same for a body from elsewhere; `asked` is what the reader asks for, if the body does not say it."""
         begun = await self.begin(request, body, entry, principal)
-        response = stream(self._services, self.wire, begun.info, asked=begun.dialect if asked is None else asked)
+        asked = begun.dialect if asked is None else asked
+        response = stream(self._services, self.wire, begun.info, asked=asked, taken_up=begun.taken_up)
         response.headers.update(begun.headers)
         return response
 
@@ -107,8 +113,10 @@ class AgentEndpoint:
         # Counted here, because only here the agent is known.
         field = await self._services.limiter.check("agent", entry.id)
         repeat_key = _idempotency_key(request) or turn.repeat_key
-        info = await self._services.runs.start(RunRequest(entry, self.wire, turn, principal, repeat_key))
-        return Begun(info, turn.dialect, {"ratelimit": field} if field else {})
+        asked = RunRequest(entry, self.wire, turn, principal, repeat_key)
+        info = await self._services.runs.start(asked)
+        taken_up = asked.continues and self.wire.surface in TAKEN_UP
+        return Begun(info, turn.dialect, {"ratelimit": field} if field else {}, taken_up)
 
     async def resume(self, request: Request, entry: AgentEntry, principal: Principal) -> Response:
         """The run that goes on on the thread `chat_id`, from its first frame; 204 when there is none."""
@@ -194,16 +202,19 @@ def agent_routes(endpoint: AgentEndpoint, registry: Registry, *, resumable: bool
 
 
 def stream(
-    services: Services, wire: Wire, info: StreamInfo, *, after: int = 0, asked: str | None = None
+    services: Services, wire: Wire, info: StreamInfo, *, after: int = 0, asked: str | None = None, taken_up: bool = True
 ) -> EventStreamResponse:
-    """The response that reads a run from the frame behind `after` on, as the reader asks for it, or as recorded."""
+    """The response that reads a run from the frame behind `after` on, as the reader asks for it, or as recorded.
+
+    It lasts for `server.max_stream_seconds` at most, if it is `taken_up` where it has broken off.
+    """
     framing = wire.framing(info.run_id, info.dialect, info.dialect if asked is None else asked)
     return EventStreamResponse(
         services.runs.read(info.run_id, after, framing),
         headers=run_headers(info),
         framing=framing,
         heartbeat=services.server.heartbeat,
-        cut_after=services.server.max_stream_seconds,
+        cut_after=services.server.max_stream_seconds if taken_up else None,
     )
 
 
@@ -234,14 +245,14 @@ def check_media_type(request: Request) -> None:
         raise UnsupportedMediaType
 
 
+def says_json(request: Request) -> bool:
+    """Whether the request says that its body is JSON, which a browser asks for first."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json"
+
+
 def _idempotency_key(request: Request) -> str:
     key = request.headers.get("idempotency-key", "")
     if len(key) > MAX_IDEMPOTENCY_KEY:
         msg = f"An Idempotency-Key may have {MAX_IDEMPOTENCY_KEY} characters."
         raise BadRequest(msg)
     return f"key:{key}" if key else ""
-def says_json(request: Request) -> bool:
-    """Whether the request says that its body is JSON, which a browser asks for first."""
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json"
-
-

@@ -115,13 +115,16 @@ class Connection:
 
     async def told(self, seen: Seen, stored: bytes) -> AsyncGenerator[bytes]:
         """What was seen, and what comes."""
+        live = seen.live
         if stored:
             yield stored
-        if seen.live is None:
+        # A run may go on for minutes, with many readers: none of them keeps a whole thread for that.
+        del seen, stored
+        if live is None:
             return
-        spoken = seen.live.surface in SPOKEN
-        framing = WIRE.framing(seen.live.run_id, seen.live.dialect, self._dialect) if spoken else SILENT
-        async with aclosing(self._services.runs.read(seen.live.run_id, 0, framing)) as batches:
+        spoken = live.surface in SPOKEN
+        framing = WIRE.framing(live.run_id, live.dialect, self._dialect) if spoken else SILENT
+        async with aclosing(self._services.runs.read(live.run_id, 0, framing)) as batches:
             async for batch in batches:
                 yield batch
         if not spoken:
@@ -152,7 +155,6 @@ async def connect(request: Request, services: Services) -> EventStreamResponse:
         connection.told(seen, await connection.stored(seen)),
         headers=run_headers(seen.live) if seen.live else {},
         heartbeat=services.server.heartbeat,
-        cut_after=services.server.max_stream_seconds,
     )
 
 
