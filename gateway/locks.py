@@ -57,7 +57,8 @@ class ThreadLocks:
         key, run_id = thread_key(info.scope, info.thread_id), info.run_id
         match entry.concurrency:
             case "reject":
-                lease = await self._free(info.scope, info.thread_id, run_id) or await self._forsaken(info)
+                lease = await self._free(info.scope, info.thread_id, run_id)
+                lease = lease or await self._forsaken(info.scope, info.thread_id, run_id)
             case "enqueue":
                 lease = await acquire(key, run_id, queue=entry.max_queue, timeout=QUEUE_TIMEOUT)
             case "interrupt":
@@ -67,12 +68,17 @@ class ThreadLocks:
         return lease
 
     @asynccontextmanager
-    async def held(self, scope: str, thread_id: str) -> AsyncGenerator[int]:
-        """The fencing token of a lease for those who change a thread without a run. Raises `RunConflict`."""
-        key = thread_key(scope, thread_id)
-        lease = await self._free(scope, thread_id, new_id())
+    async def held(self, scope: str, thread_id: str, *, by_its_owner: bool = False) -> AsyncGenerator[int]:
+        """The fencing token of a lease for those who change a thread without a run. Raises `RunConflict`.
+
+        A run that nobody reads any more gives way to the thread's owner, as it does to a new turn.
+        """
+        holder = new_id()
+        lease = await self._free(scope, thread_id, holder)
+        if lease is None and by_its_owner:
+            lease = await self._forsaken(scope, thread_id, holder)
         if lease is None:
-            raise await self._conflict(key)
+            raise await self._conflict(thread_key(scope, thread_id))
         try:
             yield lease.token
         finally:
@@ -86,17 +92,17 @@ class ThreadLocks:
             return lease
         return await self._coordination.acquire(key, holder, queue=WAITING, timeout=LETTING_GO)
 
-    async def _forsaken(self, info: StreamInfo) -> Lease | None:
+    async def _forsaken(self, scope: str, thread_id: str, holder: str) -> Lease | None:
         """The lease of a run that nobody reads any more: whoever says something new has left that answer.
 
         Only the process that runs it knows, so it is asked.
         """
-        running = await self._streams.find(info.scope, info.thread_id)
+        running = await self._streams.find(scope, thread_id)
         if running is None or time.time() - running.started_at < YOUNG:
             return None
-        key = thread_key(info.scope, info.thread_id)
+        key = thread_key(scope, thread_id)
         await self._coordination.signal(key, running.run_id, GIVE_WAY)
-        return await self._coordination.acquire(key, info.run_id, queue=WAITING, timeout=LETTING_GO)
+        return await self._coordination.acquire(key, holder, queue=WAITING, timeout=LETTING_GO)
 
     async def _take_over(self, key: str, run_id: str) -> Lease | None:
         lease = await self._coordination.acquire(key, run_id)

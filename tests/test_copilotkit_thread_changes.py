@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 from copilotkit_talk import enveloped, ran
-from reading import client_for, held
+from reading import client_for, eventually, held
 from serving import make_config, serving
 from talking import assert_problem, run_url, turn
 
@@ -280,6 +280,20 @@ async def test_a_thread_with_a_run_on_it_is_archived_and_renamed_but_not_deleted
     [stored] = await of(ada, thread, includeArchived="true")
     assert (stored["name"], stored["archived"]) == ("Named", True)
     assert (await remove(ada, at(thread))).status_code == 200
+
+
+async def test_a_thread_that_its_reader_has_left_is_deleted_with_the_run_that_goes_on(
+    ada: httpx.AsyncClient, thread: str
+) -> None:
+    async with held(ada, "ag-ui", "gated", thread=thread) as run:
+        await run.reader.leave()
+
+        async def is_deleted() -> bool:  # as soon as the gateway knows that the reader has gone
+            return (await remove(ada, at(thread))).status_code == 200
+
+        await eventually(is_deleted)
+        assert run.gate.left.is_set()
+    assert await of(ada, thread, includeArchived="true") == []
 
 
 # A runtime of some agents

@@ -67,8 +67,8 @@ async def change_thread(
 async def delete_thread(request: Request, services: Services, agents: Collection[str] | None = None) -> None:
     """Delete the thread that the path names. `agents`: see `own_thread`.
 
-    Raises `NotFound`, and `RunConflict` while a run goes on on it.
+    Raises `NotFound`, and `RunConflict` while a run goes on on it that somebody reads.
     """
     thread = await own_thread(request, services, agents)
-    async with services.runs.locks.held(request.user.scope, thread.id):
+    async with services.runs.locks.held(request.user.scope, thread.id, by_its_owner=True):
         await view_of(request, services).delete(thread.id)
