@@ -45,7 +45,7 @@ def capabilities_of(entry: AgentEntry) -> AgentCapabilities:
             supported=True,
             items=[_tool(tool.name, tool.description, tool.parameters_json_schema) for tool in tools],
             parallel_calls=True,
-            client_provided="ag-ui" in entry.surfaces,
+            client_provided=bool({"ag-ui", "copilotkit"} & set(entry.surfaces)),
         ),
         output=OutputCapabilities(structured_output=entry.answers_in_data),
         state=StateCapabilities(snapshots=True, deltas=True) if _has_state(agent) else None,

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.anyio
 AGENTS: dict[str, Any] = {
     **DEMO_AGENTS,
     "plain": {"import": "probes:plain", "description": "Says hello.", "surfaces": ["vercel-ai", "copilotkit"]},
+    "chatting": {"import": "probes:plain", "surfaces": ["vercel-ai"]},
     "paying": {"import": "probes:paying", "timeout": 2.5, "usage_limits": {"request_limit": 7}},
 }
 
@@ -88,7 +89,8 @@ async def test_what_an_agent_can_do_is_told_as_it_is() -> None:
     assert told(await read("/agents/approver")) == (True, False, False, True)
     assert told(await read("/agents/planner")) == (True, False, True, True)
     assert told(await read("/agents/extractor")) == (False, True, False, True)
-    assert told(await read("/agents/plain")) == (False, False, False, False)
+    assert told(await read("/agents/plain")) == (False, False, False, True)
+    assert told(await read("/agents/chatting")) == (False, False, False, False)
     execution = (await read("/agents/paying"))["capabilities"]["execution"]
     assert execution == {"maxIterations": 7, "maxExecutionTime": 2500}
 

@@ -209,6 +209,10 @@ async def test_threads_are_paged_and_filtered_by_agent(ada: httpx.AsyncClient, u
             cursor = page["nextCursor"]
         assert [each for each in found if each in made] == expected[::-1]
     assert (await ada.get("/copilotkit/threads", params={"agentId": "nobody"})).json()["threads"] == []
+    for asked in ({"limit": 500}, {"limit": 0}, {"limit": "many"}, {"agentId": ""}):
+        assert {*made} <= {
+            each["id"] for each in (await ada.get("/copilotkit/threads", params=asked)).json()["threads"]
+        }
     assert_problem(await ada.get("/copilotkit/threads", params={"cursor": "x"}), 400, "bad_request")
     async with client_for(url, "bob") as bob:
         assert (await bob.get("/copilotkit/threads")).json() == {"threads": [], "nextCursor": None}

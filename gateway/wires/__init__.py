@@ -77,10 +77,10 @@ class Turn:
     """Most tokens of one answer of the model, where the client wants fewer than the agent may use."""
     unnamed: bool = False
     """The client named no thread: the id is made up, and another one when the request is repeated."""
-    whole: bool = False
-    """`run_input` holds the whole conversation: the client's own history, or a question on no thread. Nothing of it is
     fleeting: bool = False
     """Its answer is of no use to anybody but the reader of this one response."""
+    whole: bool = False
+    """`run_input` holds the whole conversation: the client's own history, or a question on no thread. Nothing of it is
     stored."""
 
 

@@ -16,6 +16,7 @@ a change at once and reads no more of its answer than the status; a deletion tha
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable  # noqa: TC003 - a type of data
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -27,10 +28,11 @@ from gateway.history import Line, Thread  # noqa: TC001 - ditto
 from gateway.surfaces.copilotkit.connection import events, messages
 from gateway.surfaces.thread_changes import ThreadChange, Title, change_thread, delete_thread, unsaid
 from gateway.surfaces.thread_requests import (
+    DEFAULT_LIMIT,
+    MAX_LIMIT,
     ThreadRoute,
     cursor_behind,
     json_body,
-    limit_asked,
     listed_for,
     optional_json,
     own_line,
@@ -79,9 +81,9 @@ def thread_routes(
     path, agents = settings.path, settings.agents
 
     async def list_threads(request: Request) -> Response:
-        limit, before = limit_asked(request), place_asked(request)
+        limit, before = _limit(request), place_asked(request)
         asked = request.query_params.get("agentId")
-        listed = _listed(request.user, asked and agent_id(request, asked), agents)
+        listed = _listed(request.user, agent_id(request, asked) if asked else None, agents)
         archived = "include" if request.query_params.get("includeArchived") == "true" else "exclude"
         view = view_of(request, services)
         found = await view.read_threads(limit=limit + 1, agents=listed, before=before, archived=archived)
@@ -122,6 +124,13 @@ def thread_routes(
         ThreadRoute(f"{path}/threads/{{id:path}}/{{look}}", inspect, methods=["GET"]),
         ThreadRoute(f"{path}/threads/{{id:path}}", change, methods=["PATCH", "DELETE"]),
     ]
+
+
+def _limit(request: Request) -> int:
+    """`?limit=`, as far as a page goes: the app asks for the rest with the cursor, and shows no refusal."""
+    asked = request.query_params.get("limit", "")
+    known = asked.isascii() and asked.isdecimal() and 0 < len(asked.lstrip("0")) < len(str(sys.maxsize))
+    return min(int(asked), MAX_LIMIT) if known else DEFAULT_LIMIT
 
 
 def _listed(principal: Principal, agent: str | None, agents: Collection[str] | None) -> Collection[str] | None:
