@@ -400,7 +400,9 @@ def first_problem(error: ValidationError, *within: str) -> str:
     place = ".".join(str(part) for part in (*within, *first["loc"][:4]))
     # These repeat the input, or the words of whoever wrote the validator.
     vague = first["type"] in ("union_tag_invalid", "value_error", "assertion_error")
-    return f"{place or 'body'}: {'Not a value that fits here' if vague else first['msg']}"[:200]
+    unknown = first["type"] == "extra_forbidden"
+    said = "Not a value that fits here" if vague else "There is no such member" if unknown else first["msg"]
+    return f"{place or 'body'}: {said}"[:200]
 
 
 def problem(error: GatewayError, request_id: str | None = None) -> JSONResponse:

@@ -54,7 +54,7 @@ WRONG: list[tuple[Any, str]] = [
     ({**ASKED, "thread_id": "new"}, "thread id"),
     ({**ASKED, "thread_id": "x" * 257}, "thread id"),
     ({**ASKED, "thread_id": "a\nb"}, "thread id"),
-    ({**ASKED, "no_such_field": 1}, "no_such_field"),
+    ({**ASKED, "no_such_field": 1}, "no_such_field: There is no such member"),
     ({**ASKED, "approvals": {"call-1": True}}, "thread_id"),
     ({**ASKED, "results": {"call-1": 1}}, "thread_id"),
     ({"thread_id": "t", "approvals": {"call-1": "maybe"}}, "approvals.call-1"),
