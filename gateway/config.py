@@ -163,6 +163,8 @@ class CopilotKitSettings(Settings):
     """Agents to offer; all when left out."""
     a2ui: bool | None = None
     """Whether its agents may show interfaces (A2UI); when left out, those of pages that have components for it."""
+    open_generative_ui: bool | None = None
+    """Whether HTML that a model writes is drawn (open generative UI); when left out, for pages with the tool for it."""
 
 
 OPENAI = "https://api.openai.com/v1"

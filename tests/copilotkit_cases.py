@@ -10,6 +10,7 @@ from copilotkit_agents import PIXEL
 from copilotkit_app import said
 from copilotkit_columns import KEY, NODE, Cases, on_node
 from probes import SECRET
+from sandbox_agents import DRAWN, NAME, joined
 
 if TYPE_CHECKING:
     from clients_driver import Json
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 case = Cases()
 
 CONFIRM: Json = {"name": "confirm_plan", "description": "Asks the user.", "result": "yes"}
+SANDBOX: Json = {"name": NAME, "description": "Generate sandboxed UI.", "result": "UI generated"}
+"""What the provider registers for pages with open generative UI."""
 IMAGE: Json = {
     "type": "image",
     "source": {"type": "data", "value": base64.b64encode(PIXEL).decode(), "mimeType": "image/png"},
@@ -88,6 +91,48 @@ def an_activity_of_the_agent_is_shown(stage: Stage) -> None:
     held = stage.page().run("searching", stage.thread, "Search")
     [shown] = [message for message in held["messages"] if message["role"] == "activity"]
     assert (shown["activityType"], shown["content"]) == ("search", {"pages": 3})
+
+
+def drawn(held: Json) -> list[Json]:
+    """What a page draws of what the model wrote for it."""
+    shown = [message for message in held["messages"] if message.get("activityType") == "open-generative-ui"]
+    return [joined(message["content"]) for message in shown]
+
+
+@case(single=True)
+def html_of_the_model_is_drawn_while_it_writes(stage: Stage) -> None:
+    page = stage.page(tools=[SANDBOX])
+    page.run("paints", stage.thread, stage.gate, background=True)
+    page.call("shows", "paints", text="Row 3")
+    [begun] = drawn(page.call("held", "paints"))
+    assert begun["generating"]
+    assert DRAWN["html"][0].startswith(begun["html"][0])
+    stage.open_gate()
+    held = page.call("ran", "paints")
+    assert drawn(held) == [DRAWN]
+    assert said(held)[-1] == ("assistant", "Painted: UI generated.")
+    assert held["errors"] == []
+
+
+@case(single=True)
+def html_of_the_model_is_there_after_a_reload(stage: Stage) -> None:
+    stage.open_gate()
+    before = stage.page(tools=[SANDBOX]).run("paints", stage.thread, stage.gate)
+    page = stage.page(tools=[SANDBOX])
+    after = page.call("connect", "paints", threadId=stage.thread)
+    assert drawn(after) == drawn(before) == [DRAWN]
+    assert {message["id"] for message in after["messages"]} == {message["id"] for message in before["messages"]}
+    assert said(page.run("paints", stage.thread, stage.gate))[-1] == ("assistant", "Painted: UI generated.")
+
+
+@case(known=on_node("waits for ever"))
+def html_that_is_stopped_does_not_look_as_if_it_went_on(stage: Stage) -> None:
+    page = stage.page(tools=[SANDBOX])
+    page.run("paints", stage.thread, stage.gate, background=True)
+    page.call("shows", "paints", text="Row 3")
+    page.call("stop", "paints")
+    for held in (page.call("held", "paints"), stage.page().call("connect", "paints", threadId=stage.thread)):
+        assert [each["generating"] for each in drawn(held)] == [False]
 
 
 @case()

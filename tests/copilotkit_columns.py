@@ -53,6 +53,7 @@ IMPORTS = {
     "suggesting": "copilotkit_cases_agents:suggesting",
     "searching": "copilotkit_cases_agents:searching",
     "counting": "copilotkit_cases_agents:counting",
+    "paints": "sandbox_agents:paints",
 }
 DEPS = {"planner": "agents.planner:make_deps", "counting": "copilotkit_cases_agents:make_count"}
 AGENTS: dict[str, Agent[Any, Any]] = {name: resolve_name(path) for name, path in IMPORTS.items()}

@@ -14,7 +14,7 @@ serve({
   /** Serves agents, `{name: URL}`, at /copilotkit, and at /one through a single URL. */
   async listen({ agents, headers }) {
     const behind = Object.entries(agents).map(([name, url]) => [name, new HttpAgent({ url, headers })])
-    const runtime = new CopilotRuntime({ agents: Object.fromEntries(behind) })
+    const runtime = new CopilotRuntime({ agents: Object.fromEntries(behind), openGenerativeUI: true })
     const many = createCopilotNodeListener({ runtime, basePath: '/copilotkit' })
     const one = createCopilotNodeListener({ runtime, basePath: '/one', mode: 'single-route' })
     const server = createServer((request, response) => (request.url.startsWith('/one') ? one : many)(request, response))

@@ -90,13 +90,13 @@ class Agents:
 def routes(registry: Registry, services: Services, settings: CopilotKitSettings) -> list[BaseRoute]:
     """The routes of one runtime."""
     agents, path = Agents(registry, settings), settings.path
-    endpoint = AppsEndpoint(CopilotKit(a2ui=settings.a2ui), services)
+    endpoint = AppsEndpoint(CopilotKit(a2ui=settings.a2ui, open_generative_ui=settings.open_generative_ui), services)
 
     def find(request: Request) -> AgentEntry:
         return agents.find(request.path_params["agent"], request.user)
 
     async def info(request: Request) -> Response:
-        return JSONResponse(_info(agents.usable_by(request.user), services, a2ui=settings.a2ui))
+        return JSONResponse(_info(agents.usable_by(request.user), services, settings))
 
     async def run(request: Request) -> Response:
         return await endpoint.respond(request, find(request), request.user)
@@ -134,7 +134,7 @@ def routes(registry: Registry, services: Services, settings: CopilotKitSettings)
     return [*served]
 
 
-def _info(agents: dict[str, AgentEntry], services: Services, *, a2ui: bool | None) -> dict[str, Any]:
+def _info(agents: dict[str, AgentEntry], services: Services, settings: CopilotKitSettings) -> dict[str, Any]:
     """What is served here: nothing else is announced."""
     return {
         "version": __version__,
@@ -145,7 +145,8 @@ def _info(agents: dict[str, AgentEntry], services: Services, *, a2ui: bool | Non
         "threadEndpoints": THREAD_ENDPOINTS,
         "singleRoute": {"resourceOperations": True, "threadEndpoints": THREAD_ENDPOINTS},
         "telemetryDisabled": True,
-        **_a2ui(agents, a2ui),
+        "openGenerativeUIEnabled": settings.open_generative_ui is True,
+        **_a2ui(agents, settings.a2ui),
     }
 
 

@@ -28,14 +28,13 @@ from pydantic_ai.ui.ag_ui import AGUIAdapter, AGUIEventStream
 from gateway.frontend.a2ui_catalogue import catalogue_for
 from gateway.wires import Turn, checked_thread_id, parsed
 from gateway.wires.ag_ui import body as ag_ui_body
-from gateway.wires.ag_ui.a2ui import Repeated, Surfaces
+from gateway.wires.ag_ui.a2ui import Surfaces
 from gateway.wires.ag_ui.a2ui_action import action_in, with_action
-from gateway.wires.ag_ui.a2ui_stream import ShowsSurfaces, with_one_a2ui, without_clients_tool
 from gateway.wires.ag_ui.dialects import AS_RECORDED, FOR_0_0_59, understands_1_0
+from gateway.wires.ag_ui.drawing import Drawing, Draws, drawers_of, with_one_a2ui, without_clients_tool
 from gateway.wires.ag_ui.dump import dumped, repeated
 from gateway.wires.ag_ui.ids import Noting, Renaming
 from gateway.wires.endings import Endable
-from gateway.wires.shown import segments
 from gateway.wires.states import StateForHandlers
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class _EventStream(ShowsSurfaces, Endable, AGUIEventStream[Any, Any]):
+class _EventStream(Draws, Endable, AGUIEventStream[Any, Any]):
     _: KW_ONLY
     report: Report
     opened: Opening
@@ -169,7 +168,7 @@ class _Adapter(StateForHandlers, AGUIAdapter[Any, Any]):
     answered: Collection[str]
     added: Sequence[AbstractCapability[Any]]
     page: ClientInput
-    draws_results: bool
+    drawing: Drawing
     _stream: _EventStream | None = None
 
     def run_stream_native(self, **options: Any) -> AsyncIterator[Any]:
@@ -177,8 +176,9 @@ class _Adapter(StateForHandlers, AGUIAdapter[Any, Any]):
         capabilities, a2ui = with_one_a2ui(self.agent, given, self.added)
         if a2ui and self._stream:
             # What a page asks for makes no surfaces of results that their author did not mean to be shown.
-            results = self.draws_results or not any(a2ui is each for each in self.added)
-            self._stream.surfaces = Surfaces(a2ui.catalogue_for(self.page), self._stream.wire_ids, results=results)
+            results = self.drawing.results or not any(a2ui is each for each in self.added)
+            surfaces = Surfaces(a2ui.catalogue_for(self.page), self._stream.wire_ids, results=results)
+            self._stream.drawers = [*self._stream.drawers, surfaces]
             self.run_input = without_clients_tool(self.run_input)
         return super().run_stream_native(capabilities=capabilities, **options)
 
@@ -198,7 +198,7 @@ class _Adapter(StateForHandlers, AGUIAdapter[Any, Any]):
             renaming=Renaming(repeated(repeats)) if repeats else None,
             approval=self.approval,
         )
-        self._stream.surfaces = Repeated(segments(repeats.line), AgUi.protocol) if repeats else None
+        self._stream.drawers = drawers_of(self._stream.wire_ids, repeats, AgUi.protocol, self.drawing)
         return self._stream
 
     @cached_property
@@ -222,8 +222,6 @@ class AgUi:
     comes_back = True
     approval = "tool_call"
     """The `reason` of an interrupt that asks for an approval."""
-    draws_results = False
-    """Whether results of tools may be surfaces for every agent, also for one whose author says nothing of surfaces."""
 
     def read(self, body: bytes, history: Literal["server", "client"] = "server") -> Turn:
         """`RunAgentInput` (spec 1.0, section 1.1 of the request) -> turn."""
@@ -262,7 +260,6 @@ class AgUi:
 
     def adapter(self, agent: AbstractAgent[Any, Any], turn: Turn, opened: Opening, report: Report) -> _Adapter:
         """An adapter that runs on the messages that it is given; on the client's, if the turn was read with those."""
-        added = self.capabilities(turn)
         return _Adapter(
             agent,
             turn.run_input,
@@ -271,14 +268,18 @@ class AgUi:
             whole=turn.whole,
             approval=self.approval,
             answered=turn.answers.approvals,
-            added=added,
+            added=self.capabilities(turn),
             page=turn.client_input,
-            draws_results=self.draws_results,
+            drawing=self.drawing(turn),
         )
 
     def capabilities(self, turn: Turn) -> Sequence[AbstractCapability[Any]]:  # noqa: ARG002 - none for all
         """What a run of the turn gets besides the agent's own."""
         return ()
+
+    def drawing(self, turn: Turn) -> Drawing:  # noqa: ARG002 - nothing for all
+        """What the page of the turn draws of it without the agent's having asked for that."""
+        return Drawing()
 
     def dump(self, line: Line, waiting: DeferredToolRequests | None) -> list[dict[str, Any]]:
         """See `Wire`. As `apply/default.ts` of `@ag-ui/client` builds them from the events."""

@@ -88,6 +88,8 @@ class Surfaces:
 
     def began(self, part: ToolCallPart) -> Iterable[BaseEvent]:
         """The model begins a call."""
+        if part.tool_name != RENDER:
+            return
         call = self._calls[part.tool_call_id] = self._next(part.tool_call_id)
         if call.attempt == 1:
             yield _activity(call.at, {"status": "building"})
@@ -166,12 +168,10 @@ class Surfaces:
 
 
 class Repeated:
-    """The surfaces of a stream that says again what is stored: each once, as it was in the end."""
+    """What is drawn in a stream that says again what is stored: each once, as it was in the end."""
 
-    def __init__(self, segments: Iterable[Segment], protocol: str) -> None:
-        self._activities: dict[Place, list[Json]] = {}
-        for segment in segments:
-            self._activities.update(surfaces_in(segment, protocol))
+    def __init__(self, activities: Mapping[Place, list[Json]]) -> None:
+        self._activities = activities
 
     def began(self, part: ToolCallPart) -> Iterable[BaseEvent]:  # noqa: ARG002 - see `Surfaces`
         """Nothing."""

@@ -23,6 +23,8 @@ from gateway.wires import checked_thread_id, parsed
 from gateway.wires.ag_ui import AgUi
 from gateway.wires.ag_ui import body as ag_ui_body
 from gateway.wires.ag_ui.dialects import to_0_0_59, understands_1_0
+from gateway.wires.ag_ui.drawing import Drawing
+from gateway.wires.ag_ui.sandboxed_ui import TOOL as SANDBOX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -50,14 +52,15 @@ class CopilotKit(AgUi):
 
     Args:
         a2ui: whether all agents show interfaces; when none, for pages that say that they have components for that.
+        open_generative_ui: whether HTML that the model writes is drawn; when none, for pages with the tool for that.
     """
 
     surface: Surface = "copilotkit"
     approval = APPROVAL
 
-    def __init__(self, *, a2ui: bool | None = None) -> None:
+    def __init__(self, *, a2ui: bool | None = None, open_generative_ui: bool | None = None) -> None:
         self._a2ui = a2ui
-        self.draws_results = a2ui is True
+        self._open_generative_ui = open_generative_ui
 
     def read(self, body: bytes, history: Literal["server", "client"] = "server") -> Turn:
         """A `RunAgentInput`; one that asks for suggestions brings all that there is to know. Raises `MalformedBody`."""
@@ -71,6 +74,11 @@ class CopilotKit(AgUi):
             return [_Forced()]
         draws = has_components(turn.run_input) if self._a2ui is None else self._a2ui
         return [A2ui()] if draws else ()
+
+    def drawing(self, turn: Turn) -> Drawing:
+        """See `AgUi`."""
+        asked = self._open_generative_ui
+        return Drawing(results=self._a2ui is True, sandboxes=SANDBOX in turn.client_tools if asked is None else asked)
 
 
 def has_components(run_input: RunAgentInput) -> bool:

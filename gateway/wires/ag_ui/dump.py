@@ -22,8 +22,8 @@ from pydantic_ai.messages import (
 )
 from pydantic_ai.ui.ag_ui import AGUIAdapter
 
-from gateway.wires.ag_ui.a2ui import surfaces_in
 from gateway.wires.ag_ui.a2ui_action import is_action
+from gateway.wires.ag_ui.drawing import drawn_in
 from gateway.wires.sent_along import activities
 from gateway.wires.shown import free_id, segments
 
@@ -61,7 +61,7 @@ def _told(line: Line, waiting: DeferredToolRequests | None) -> Iterator[tuple[st
     taken: set[str] = set()
     asked = {call.tool_call_id for call in (*waiting.calls, *waiting.approvals)} if waiting else set[str]()
     for segment in segments(line):
-        ids, surfaces = _Ids(segment), surfaces_in(segment, PROTOCOL)
+        ids, drawn = _Ids(segment), drawn_in(segment, PROTOCOL)
         for shown in segment.shown:
             if is_action(shown.user_id):
                 continue  # the page shows no message for what is done on its surfaces
@@ -76,11 +76,11 @@ def _told(line: Line, waiting: DeferredToolRequests | None) -> Iterator[tuple[st
                     message["id"] = free_id(ids.of(message, shown), taken)
                 taken.add(message["id"])
                 yield shown.id, message
-                yield from ((shown.id, surface) for place in _places(message) for surface in surfaces.get(place, ()))
+                yield from ((shown.id, activity) for place in _places(message) for activity in drawn.get(place, ()))
 
 
 def _places(message: Json) -> list[tuple[str, str]]:
-    """Where surfaces may stand: behind a message with their calls, or behind a result."""
+    """Where something may be drawn: behind a message with their calls, or behind a result."""
     if message["role"] == "tool":
         return [("tool", message["toolCallId"])]
     return [("assistant", call["id"]) for call in message.get("toolCalls", ())]

@@ -1,7 +1,7 @@
 """AG-UI events -> a note of the ids in them, by which a stored turn is given back as its client knows it.
 
 The note is JSON, and holds what there was of: `assistant` and `reasoning`, lists of message ids in the order of the
-stream; `activity`, a list of `[type, id]`, without surfaces, which `a2ui.py` notes itself; `calls`, the id of the
+stream; `activity`, a list of `[type, id]`, without what is drawn of calls, which is noted apart; `calls`, the id of the
 assistant message by each call in it; `results`, the id of the tool message by call; `answered`, calls in the order in
 which their results came.
 """
@@ -25,11 +25,15 @@ from ag_ui.core import (
 
 from gateway.ids import new_id
 from gateway.wires.ag_ui.a2ui import ACTIVITY as A2UI
+from gateway.wires.ag_ui.sandboxed_ui import ACTIVITY as SANDBOXED_UI
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from ag_ui.core import BaseEvent
+
+DRAWN = (A2UI, SANDBOXED_UI)
+"""Types of activities that are made of calls, with ids made of theirs."""
 
 
 class Noting:
@@ -57,7 +61,7 @@ class Noting:
                 self._ids("assistant").append(event.message_id)
             case ReasoningMessageStartEvent():
                 self._ids("reasoning").append(event.message_id)
-            case ActivitySnapshotEvent() if event.activity_type != A2UI:
+            case ActivitySnapshotEvent() if event.activity_type not in DRAWN:
                 self._ids("activity").append([event.activity_type, event.message_id])
             case ToolCallResultEvent():
                 self._ids("answered").append(event.tool_call_id)
@@ -88,7 +92,7 @@ class Renaming:
     def __init__(self, messages: Iterable[Mapping[str, Any]]) -> None:
         self._stored: dict[str, Iterator[str]] = {}
         for kind in ("assistant", "reasoning", "activity"):
-            told = [each for each in messages if each["role"] == kind and each.get("activityType") != A2UI]
+            told = [each for each in messages if each["role"] == kind and each.get("activityType") not in DRAWN]
             self._stored[kind] = iter([message["id"] for message in told])
         self._results = {each["toolCallId"]: each["id"] for each in messages if each["role"] == "tool"}
         self._names: dict[str, str] = {}
@@ -100,7 +104,7 @@ class Renaming:
                 event.message_id = self._begin(event.message_id, "assistant")
             case ReasoningMessageStartEvent():
                 event.message_id = self._begin(event.message_id, "reasoning")
-            case ActivitySnapshotEvent() if event.activity_type != A2UI:
+            case ActivitySnapshotEvent() if event.activity_type not in DRAWN:
                 event.message_id = self._begin(event.message_id, "activity")
             case ToolCallResultEvent():
                 stored = self._results.get(event.tool_call_id, event.message_id)

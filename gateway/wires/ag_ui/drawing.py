@@ -1,15 +1,20 @@
-"""A2UI in AG-UI's adapter and event stream: whose tool it is, and the surfaces among the events of its calls."""
+"""What is drawn of calls in AG-UI's adapter and event stream, among their events, and whose A2UI it is."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from pydantic_ai.toolsets import FunctionToolset
 
 from gateway.frontend.a2ui import RENDER, A2ui, a2ui_of
+from gateway.wires.ag_ui.a2ui import Repeated, surfaces_in
+from gateway.wires.ag_ui.sandboxed_ui import Sandboxes, sandboxes_in
+from gateway.wires.shown import segments
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
     from ag_ui.core import BaseEvent, RunAgentInput
     from pydantic_ai.agent import AbstractAgent
@@ -18,57 +23,93 @@ if TYPE_CHECKING:
     from pydantic_ai.toolsets import AbstractToolset
     from pydantic_ai.ui.ag_ui import AGUIEventStream
 
-    from gateway.wires.ag_ui.a2ui import Repeated, Surfaces
+    from gateway.wires import Repetition
+    from gateway.wires.ag_ui.a2ui import Place, Surfaces
+    from gateway.wires.shown import Segment
 
     Base = AGUIEventStream[Any, Any]
     Capabilities = Sequence[AbstractCapability[Any]]
+    Drawer = Surfaces | Sandboxes | Repeated
+    Json = dict[str, Any]
 else:
     Base = object
 
 
-class ShowsSurfaces(Base):
-    """Mixed into the event stream. Text goes by untouched, and so do calls of other tools until their result."""
+@dataclass(frozen=True)
+class Drawing:
+    """What a page draws of a run."""
 
-    surfaces: Surfaces | Repeated | None = None
-    """None for an agent without A2UI."""
+    results: bool = False
+    """Operations in results of tools, for every agent, also for one whose author says nothing of surfaces."""
+    sandboxes: bool = False
+    """What the page's own tool for that is called with."""
+
+
+class Draws(Base):
+    """Mixed into the event stream. Text goes by untouched."""
+
+    drawers: Sequence[Drawer] = ()
+    """None for most runs."""
 
     def handle_tool_call_start(self, part: ToolCallPart | NativeToolCallPart) -> AsyncIterator[BaseEvent]:
-        """The call, and a placeholder for its surface."""
+        """The call, and a placeholder for what it draws."""
         events = super().handle_tool_call_start(part)
-        if self.surfaces is None or part.tool_name != RENDER or part.part_kind != "tool-call":
+        if not self.drawers or part.part_kind != "tool-call":
             return events
-        return _followed(events, self.surfaces.began(part))
+        return _followed(events, chain.from_iterable(each.began(part) for each in self.drawers))
 
     def handle_tool_call_delta(self, delta: ToolCallPartDelta) -> AsyncIterator[BaseEvent]:
-        """More of the arguments, and of the surface."""
+        """More of the arguments, and of what they draw."""
         events = super().handle_tool_call_delta(delta)
-        if self.surfaces is None or not delta.tool_call_id:
+        if not self.drawers or not (call := delta.tool_call_id):
             return events
-        return _followed(events, self.surfaces.grew(delta.tool_call_id, delta.args_delta))
+        return _followed(events, chain.from_iterable(each.grew(call, delta.args_delta) for each in self.drawers))
 
     def handle_tool_call_end(self, part: ToolCallPart) -> AsyncIterator[BaseEvent]:
-        """The end of the arguments, and all of the surface."""
+        """The end of the arguments, and all that they draw."""
         events = super().handle_tool_call_end(part)
-        return events if self.surfaces is None else _followed(events, self.surfaces.ended(part))
+        if not self.drawers:
+            return events
+        return _followed(events, chain.from_iterable(each.ended(part) for each in self.drawers))
 
     async def handle_function_tool_result(self, event: FunctionToolResultEvent) -> AsyncIterator[BaseEvent]:
-        """The result, and the surfaces in it."""
+        """The result, and what is drawn of it."""
         async for each in super().handle_function_tool_result(event):
             yield each
-        if self.surfaces:
-            for each in self.surfaces.answered(event.part):
+        for drawer in self.drawers:
+            for each in drawer.answered(event.part):
                 yield each
 
     async def after_stream(self) -> AsyncIterator[BaseEvent]:
-        """The end, and before that of surfaces that will not be finished."""
+        """The end, and before that of what will not be finished."""
         for each in self.unfinished():
             yield each
         async for each in super().after_stream():
             yield each
 
     def unfinished(self) -> Iterable[BaseEvent]:
-        """The end of surfaces that will not be finished, once."""
-        return self.surfaces.left() if self.surfaces else ()
+        """The end of what will not be finished, once."""
+        return chain.from_iterable(each.left() for each in self.drawers)
+
+
+def drawers_of(note: Json, repeats: Repetition | None, protocol: str, drawing: Drawing) -> list[Drawer]:
+    """What draws in a stream from its beginning.
+
+    Args:
+        note: of the stream.
+        repeats: what it says again.
+        protocol: the key of the stream's note.
+        drawing: what its page draws.
+    """
+    if repeats:
+        places = [drawn_in(segment, protocol) for segment in segments(repeats.line)]
+        return [Repeated({place: drawn for each in places for place, drawn in each.items()})]
+    return [Sandboxes(note)] if drawing.sandboxes else []
+
+
+def drawn_in(segment: Segment, protocol: str) -> Mapping[Place, list[Json]]:
+    """What a stored turn draws, as messages, by where they stand."""
+    return {**surfaces_in(segment, protocol), **sandboxes_in(segment, protocol)}
 
 
 def with_one_a2ui(
