@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 
+_UNSAID = "the sections do not fit together, and which key is to blame cannot be said: compare them with the options"
+"""Whatever is wrong, something is said."""
+
+
 def load(
     path: Path | str, overrides: Mapping[str, object] | None = None, environ: Mapping[str, str] = os.environ
 ) -> GatewayConfig:
@@ -119,6 +123,8 @@ def _validated(document: Document, data: dict[str, object], overridden: set[str]
         found = error.errors(include_url=False, include_input=False)
         document.problems += _field_problems(document, found)
         document.problems += _refusals(document, data, found, overridden)
+        if not document.problems:
+            document.problems.append(ConfigProblem(_UNSAID, file=document.file))
     else:
         if not document.problems:
             return config
@@ -136,28 +142,41 @@ def _field_problems(document: Document, found: Sequence[ErrorDetails]) -> Iterat
 def _refusals(
     document: Document, data: Mapping[str, Any], found: Sequence[ErrorDetails], overridden: set[str]
 ) -> Iterator[ConfigProblem]:
-    """What makes the gateway unsafe to serve, as far as it can be said beside the fields that failed."""
-    try:
-        GatewayConfig.model_validate(_presumed_innocent(data, {error["loc"] for error in found}))
-    except ValidationError as error:
-        refusals: dict[str, str] = {}
-        for each in error.errors():
-            refusals |= each.get("ctx", {}).get("refusals", {})
-        for key, why in refusals.items():
-            section, _, name = key.partition(".")
-            given_on_command_line = name in overridden
-            yield ConfigProblem(why, key) if given_on_command_line else document.problem((section, name), why)
+    """What cannot be served though each field is valid, as far as it can be said beside the fields that failed."""
+    refusals = _refusals_among(found)
+    if not refusals:
+        try:
+            GatewayConfig.model_validate(_presumed_innocent(data, {error["loc"] for error in found}))
+        except ValidationError as error:
+            refusals = _refusals_among(error.errors())
+    for key, why in refusals.items():
+        path = tuple(int(part) if part.isdecimal() else part for part in key.split("."))
+        given_on_command_line = path[0] == "server" and path[1] in overridden
+        yield ConfigProblem(why, key) if given_on_command_line else document.problem(path, why)
+
+
+def _refusals_among(found: Sequence[ErrorDetails]) -> dict[str, str]:
+    refusals: dict[str, str] = {}
+    for error in found:
+        refusals |= error.get("ctx", {}).get("refusals", {})
+    return refusals
 
 
 def _presumed_innocent(data: Mapping[str, Any], failed: set[tuple[int | str, ...]]) -> dict[str, Any]:
-    """The sections that decide about safety, with harmless values where the given ones failed: no false alarms."""
+    """The sections that are looked at together, with harmless values where the given ones failed: no false alarms."""
     sections = {path[0] for path in failed if path}
     keys = {path[:2] for path in failed}
     given: Mapping[str, Any] = data.get("server", {}) if ("server",) not in keys else {}
     server = {name: value for name, value in given.items() if ("server", name) not in keys}
     if "stores" in sections:
         server.pop("workers", None)
-    presumed: dict[str, Any] = {"server": server, "agents": {"any": "any:agent"}}
+    agents: object = data.get("agents")
+    given_names = _mapping(cast("object", agents)) if isinstance(agents, Mapping) else {}
+    names = [name for name in given_names if ("agents", name, "[key]") not in failed]
+    presumed: dict[str, Any] = {"server": server, "agents": dict.fromkeys(names or ["any"], "any:agent")}
+    if not names:
+        sections.add("copilotkit")  # it says which of them it offers
     if "auth" in sections:
         presumed["auth"] = {"anonymous": True}
-    return presumed | {name: data[name] for name in ("auth", "stores") if name in data and name not in sections}
+    kept = [name for name in ("auth", "copilotkit", "stores") if name in data and name not in sections]
+    return presumed | {name: data[name] for name in kept}

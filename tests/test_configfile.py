@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import pytest
@@ -91,7 +92,7 @@ def test_everything_is_reported_in_one_go_with_line_and_key(file: ConfigFile) ->
             (3, "server.prot"),
             (4, "server.port"),
             (5, "auth"),
-            (7, "cors.allow_origins"),
+            (7, "cors.allow_origins.0"),
             (10, "limits.1.per"),
             (11, "stores.conversations"),
             (13, "agents.one.import"),
@@ -158,6 +159,84 @@ def test_an_unsafe_config_is_reported_beside_other_mistakes(file: ConfigFile) ->
     text = "server: {host: 0.0.0.0, workers: 2, port: x, prot: 3}\nagents: {one: x}\ncors: {allow_origins: [x]}\n"
     keys = {problem.key for problem in file.write(text).problems()}
     assert keys > {"server.host", "server.workers", "server.port", "agents.one.import"}
+
+
+MISPLACED: list[tuple[str, tuple[int, str, str]]] = [
+    ("copilotkit:\n  - {path: /kits/one, agents: [oen]}\n", (2, "copilotkit.0.agents", "no such agent: oen")),
+    ("copilotkit:\n  - {path: /kit}\n  - path: /kit\n", (3, "copilotkit.1.path", "/kit is taken")),
+    ("copilotkit:\n  - {path: /kit}\n  - path: /agents/kit\n", (3, "copilotkit.1.path", "/agents/kit is taken")),
+    ("copilotkit: {path: /threads}\n", (1, "copilotkit.0.path", "/threads is taken")),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), MISPLACED)
+@pytest.mark.parametrize("beside", ["", "server: {prot: 1}\n", "auth: {anonymus: 1}\n", "stores: {limits: x}\n"])
+def test_a_runtime_that_cannot_be_served_is_refused_at_its_line_also_beside_other_mistakes(
+    file: ConfigFile, text: str, expected: tuple[int, str, str], beside: str
+) -> None:
+    line, key, says = expected
+    found = {problem.key: problem for problem in file.write(f"{text}{beside}{AGENTS}").problems()}
+    assert len(found) == (2 if beside else 1)
+    assert found[key].line == line
+    assert says in found[key].message
+
+
+@pytest.mark.parametrize(
+    ("agents", "keys"),
+    [
+        ("agents: {one: {}, two: x}", {"agents.one", "agents.two.import", "copilotkit.0.agents"}),
+        ("agents: {}", {"agents"}),
+        ("agents: 3", {"agents"}),
+        ("", {"agents"}),
+    ],
+)
+def test_agents_that_failed_are_there_for_a_runtime_that_names_them(
+    file: ConfigFile, agents: str, keys: set[str]
+) -> None:
+    problems = file.write(f"copilotkit: {{agents: [one, nobody]}}\n{agents}\n").problems()
+    assert {problem.key for problem in problems} == keys
+    assert [problem.message for problem in problems if problem.key.startswith("copilotkit")] in (
+        [],
+        ["no such agent: nobody"],
+    )
+
+
+def test_there_is_always_a_sentence(file: ConfigFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing(*_arguments: object) -> tuple[()]:
+        return ()
+
+    monkeypatch.setattr("gateway.configfile._refusals", nothing)
+    problem = file.write(f"server: {{host: '::'}}\n{AGENTS}").problem()
+    assert problem.file == file.path
+    assert "the sections do not fit together" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("origin", "says"),
+    [
+        ("http://localhost:3000/", "leave out the slash at the end"),
+        ("http://localhost:*", "there are no patterns"),
+        ("https://*.example.com", "there are no patterns"),
+        ("localhost:3000", "write scheme://host[:port]"),
+        ("https://example.com/app", "without a path"),
+    ],
+)
+def test_an_origin_of_the_wrong_form_is_named_by_its_place(file: ConfigFile, origin: str, says: str) -> None:
+    text = f"cors:\n  allow_origins:\n    - https://app.example.com\n    - {origin}\n{AGENTS}"
+    problem = file.write(text).problem()
+    assert (problem.line, problem.key) == (4, "cors.allow_origins.1")
+    assert says in problem.message
+
+
+WELL_KNOWN = ["", "test", "secret", "password", "changeme", "secret\n"]
+
+
+@pytest.mark.parametrize("word", WELL_KNOWN)
+def test_the_hash_of_a_word_that_anybody_would_try_is_no_key(file: ConfigFile, word: str) -> None:
+    digest = sha256(word.encode()).hexdigest()
+    problem = file.write(f"auth: {{api_keys: [{{id: web, sha256: {digest.upper()}}}]}}\n{AGENTS}").problem()
+    assert problem.key == "auth.api_keys.0.sha256"
+    assert "`gateway keys new` makes a key" in problem.message
 
 
 @pytest.mark.parametrize(
