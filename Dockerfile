@@ -8,8 +8,11 @@ COPY requirements/run.txt requirements/
 RUN pip install --require-hashes -r requirements/run.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY gateway gateway
+# What not everybody needs, in the newest versions that fit: docker build --build-arg EXTRAS=redis,postgres .
+ARG EXTRAS=""
 RUN pip wheel --no-deps --no-build-isolation --no-index --wheel-dir /wheels . \
  && pip install --no-deps --no-index /wheels/*.whl \
+ && if [ -n "${EXTRAS:-}" ]; then set -- /wheels/*.whl && pip install "$1[$EXTRAS]"; fi \
  && python -m compileall -q /opt/gateway/lib
 
 FROM python:3.13-slim
