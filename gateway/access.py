@@ -6,10 +6,11 @@ And what an agent lets the pages of MCP Apps do: its `mcp_apps`.
 from __future__ import annotations
 
 import re
+from hashlib import sha256
 from typing import Annotated, Literal, Self
 
 from limits import RateLimitItem, parse
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
 from gateway.settings import PositiveInt, Seconds, Settings
 
@@ -17,6 +18,14 @@ Algorithm = Literal[
     "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"
 ]  # fmt: skip
 """JWT signature algorithms that may be allowed; `none` is not among them."""
+
+_WORDS = """
+0 1 123 1234 12345 123456 12345678 123456789 abc abc123 admin agent api-key api_key apikey change-me change_me changeit
+changeme demo dev example foo gateway guest hello hunter2 key letmein local none null pass passw0rd password qwerty root
+sample secret sha256 test test-key test_key testing testkey token undefined user web welcome your-api-key your_api_key
+"""
+_WELL_KNOWN = {sha256(f"{word}{end}".encode()).hexdigest() for word in ("", *_WORDS.split()) for end in ("", "\n")}
+"""Hashes that no key may have: of words that are tried first, or stand in examples, also with what `echo` adds."""
 
 Scope = Annotated[str, StringConstraints(pattern=r"^[a-z]+(:[A-Za-z0-9_*-]+)?$")]
 """`agents:*`, `agents:<id>`, or a verb such as `admin`."""
@@ -36,6 +45,14 @@ class ApiKeySettings(Settings):
     scopes: list[Scope] = ["agents:*"]
     """What the key may do: `agents:*`, `agents:<id>`."""
 
+    @field_validator("sha256")
+    @classmethod
+    def _of_a_secret(cls, value: str) -> str:
+        if value in _WELL_KNOWN:
+            msg = "the hash of nothing, or of a word that anybody would try: `gateway keys new` makes a key"
+            raise ValueError(msg)
+        return value
+
 
 class JwtSettings(Settings):
     """Bearer tokens signed by an identity provider."""
@@ -47,7 +64,8 @@ class JwtSettings(Settings):
     algorithms: Annotated[list[Algorithm], Field(min_length=1)] = ["RS256"]
     """Signature algorithms to accept: either all HMAC (with `secret`) or all asymmetric (with `public_key`)."""
     public_key: str | None = None
-    """PEM public key, for RS*, PS*, ES* and EdDSA; `${file:...}` reads it from a file."""
+    """PEM public key, for RS*, PS*, ES* and EdDSA; `${file:...}` reads it from a file. Keys are not fetched (no
+    JWKS): after a rotation, put the new one here and restart."""
     secret: Annotated[Annotated[str, StringConstraints(min_length=32)] | None, Field(repr=False)] = None
     """Shared secret of 32 characters or more, for HS*."""
     subject_claim: str = "sub"
@@ -83,7 +101,8 @@ class AuthSettings(Settings):
     jwt: JwtSettings | None = None
     """Tokens sent as `Authorization: Bearer`."""
     anonymous: bool = False
-    """Let callers without credentials in, all as one owner. The explicit way to open the gateway."""
+    """Let callers without credentials in, all as one owner. The explicit way to open the gateway. Credentials that are
+    sent must hold all the same, here and without any `auth`."""
 
     @field_validator("api_keys")
     @classmethod
@@ -101,22 +120,28 @@ class AuthSettings(Settings):
         return bool(self.api_keys or self.jwt or self.anonymous)
 
 
+_ORIGIN = r"https?://[^/?#\s*]+"
+
+
+def _origin(value: str) -> str:
+    if value == "*" or re.fullmatch(_ORIGIN, value):
+        return value
+    msg = "not an origin: write scheme://host[:port], without a path"
+    if re.fullmatch(f"{_ORIGIN}/", value):
+        msg = "not an origin: leave out the slash at the end"
+    elif "*" in value:
+        msg = "not an origin: there are no patterns such as http://localhost:*: write each one, or '*' for every one"
+    raise ValueError(msg)
+
+
 class CorsSettings(Settings):
     """Pages of which origins may call from a browser."""
 
-    allow_origins: list[str] = []
-    """Origins such as `https://app.example.com`, or `*` for every one (never together with credentials)."""
+    allow_origins: list[Annotated[str, AfterValidator(_origin)]] = []
+    """Origins such as `https://app.example.com`, or `*` for every one (never together with credentials). Their pages
+    may send any header. `localhost` and `127.0.0.1` are two origins, and so are two ports."""
     allow_credentials: bool = False
     """Let those pages send cookies and read the answers."""
-
-    @field_validator("allow_origins")
-    @classmethod
-    def _origins(cls, value: list[str]) -> list[str]:
-        for origin in value:
-            if origin != "*" and not re.fullmatch(r"https?://[^/?#\s*]+", origin):
-                msg = "not an origin: write scheme://host[:port], without a path"
-                raise ValueError(msg)
-        return value
 
     @model_validator(mode="after")
     def _no_credentials_for_everyone(self) -> Self:

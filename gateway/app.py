@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, NoReturn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.authentication import AuthenticationMiddleware
-from starlette.middleware.cors import CORSMiddleware
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from gateway import openapi
@@ -18,7 +17,16 @@ from gateway.auth import Credentials
 from gateway.errors import Unauthenticated
 from gateway.limits import RateLimiter
 from gateway.manager import RunManager
-from gateway.middleware import AccessLog, AddressLimit, BodyLimit, PrincipalLimit, Problems, RequestId, TrustedHosts
+from gateway.middleware import (
+    AccessLog,
+    AddressLimit,
+    BodyLimit,
+    Origins,
+    PrincipalLimit,
+    Problems,
+    RequestId,
+    TrustedHosts,
+)
 from gateway.registry import Registry
 from gateway.retention import keep_sweeping
 from gateway.routing import Around
@@ -38,12 +46,6 @@ if TYPE_CHECKING:
     from gateway.config import CorsSettings, GatewayConfig, ServerSettings
 
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
-
-REQUEST_HEADERS = (
-    *("authorization", "content-type", "x-api-key", "last-event-id", "traceparent", "idempotency-key"),
-    "user-agent",  # `useCompletion` of the AI SDK sets one, which browsers other than Chromium ask for
-)
-"""Request headers that a page may send."""
 
 RESPONSE_HEADERS = ("x-run-id", "x-thread-id", "x-request-id", "location", "retry-after", "ratelimit")
 """Response headers that a page may read."""
@@ -122,11 +124,12 @@ def _allowed_hosts(server: ServerSettings) -> tuple[str, ...]:
 
 def _cors(settings: CorsSettings) -> Middleware:
     return Middleware(
-        CORSMiddleware,
+        Origins,
         allow_origins=settings.allow_origins,
         allow_credentials=settings.allow_credentials,
         allow_methods=("GET", "POST", "PATCH", "DELETE"),
-        allow_headers=REQUEST_HEADERS,
+        # Of its own too, such as `headers` of CopilotKit's provider: the origin decides, and no header adds rights.
+        allow_headers=("*",),
         expose_headers=RESPONSE_HEADERS,
     )
 

@@ -15,6 +15,7 @@ from urllib.parse import quote
 from starlette.authentication import AuthCredentials, AuthenticationBackend, AuthenticationError, BaseUser
 
 from gateway.errors import ConfigError, ConfigProblem
+from gateway.telemetry import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
 
     from gateway.config import ApiKeySettings, GatewayConfig, JwtSettings
+
+log = get_logger("gateway.auth")
 
 
 @dataclass(frozen=True)
@@ -146,6 +149,7 @@ class Credentials(AuthenticationBackend):
     def __init__(self, kinds: list[ApiKeys | Jwt], *, anonymous: bool) -> None:
         self._kinds = kinds
         self._anonymous = anonymous
+        self._hinted = False
 
     @classmethod
     def from_config(cls, config: GatewayConfig) -> Credentials:
@@ -166,6 +170,10 @@ class Credentials(AuthenticationBackend):
         for kind in self._kinds if token else ():
             if principal := kind.find(token or ""):
                 return AuthCredentials(sorted(principal.scopes)), principal
+        if not self._kinds and not self._hinted:
+            self._hinted = True  # once is enough, and not a word of what came
+            hint = "none are configured, so none hold: send none, or add `auth.api_keys` or `auth.jwt` to the config"
+            log.warning("credentials_without_auth", hint=hint)
         raise AuthenticationError
 
 

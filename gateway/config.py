@@ -158,7 +158,7 @@ class CopilotKitSettings(Settings):
     """A CopilotKit runtime: the path of its `runtimeUrl`, and the agents behind it."""
 
     path: Annotated[str, StringConstraints(pattern=r"^(/[A-Za-z0-9._~-]+)+$")] = "/copilotkit"
-    """Where it is."""
+    """Where it is, such as `/kits/support`: with a slash in front, and none at the end."""
     agents: Annotated[list[AgentId] | None, Field(min_length=1)] = None
     """Agents to offer; all when left out."""
     a2ui: bool | None = None

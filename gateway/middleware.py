@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 
 from gateway.errors import (
@@ -33,6 +34,7 @@ from gateway.telemetry import get_logger
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from starlette.responses import Response
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from gateway.auth import Principal
@@ -40,6 +42,13 @@ if TYPE_CHECKING:
 
 log = get_logger("gateway.access")
 error_log = get_logger("gateway.errors")
+origins_log = get_logger("gateway.cors")
+
+FROM_ELSEWHERE = ("cross-site", "same-site")
+"""`Sec-Fetch-Site` of a page of another origin."""
+
+MAX_REFUSED = 20
+"""Origins that are told apart in the log; then it is silent, because anybody may send any."""
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,128}")
 
@@ -125,6 +134,32 @@ class TrustedHosts:
                 await problem(HostNotAllowed(), scope["state"].get("request_id"))(scope, receive, send)
                 return
         await self.app(scope, receive, send)
+
+
+class Origins(CORSMiddleware):
+    """Starlette's CORS, and a line in the log for each origin turned away: the page's author sees no reason."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._refused: set[str] = set()
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        self._look_at(request_headers["origin"])
+        return super().preflight_response(request_headers)
+
+    async def simple_response(self, scope: Scope, receive: Receive, send: Send, request_headers: Headers) -> None:
+        # Without a preflight, as from `EventSource`. A proxy may pass on the `Origin` of a page that it serves itself.
+        if request_headers.get("sec-fetch-site") in FROM_ELSEWHERE:
+            self._look_at(request_headers.get("origin", ""))
+        await super().simple_response(scope, receive, send, request_headers)
+
+    def _look_at(self, origin: str) -> None:
+        if not origin or self.is_allowed_origin(origin):  # without one it is a link that somebody follows
+            return
+        shown = re.sub(r"[^!-~]", "?", origin[:200])  # a client's text
+        if shown not in self._refused and len(self._refused) < MAX_REFUSED:
+            self._refused.add(shown)
+            origins_log.warning("origin_refused", origin=shown, hint="`cors.allow_origins` lists whose pages may call")
 
 
 class Problems:

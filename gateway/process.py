@@ -22,7 +22,7 @@ class ServerSettings(Settings):
     max_body_bytes: PositiveInt = 10_000_000
     """Largest request body, in bytes."""
     max_prompt_chars: PositiveInt = 100_000
-    """Most characters of new text in one turn."""
+    """Most characters of new text in one turn, and of what a client says of its tools."""
     max_tool_result_chars: PositiveInt = 10_000
     """Most characters of a tool's result in the plain stream of events; what is longer is cut."""
     allowed_hosts: list[str] = []
@@ -36,7 +36,9 @@ class ServerSettings(Settings):
     drain_timeout: Seconds = 30.0
     """Seconds that runs get to finish after a stop signal; new ones are refused meanwhile."""
     max_stream_seconds: Seconds | None = None
-    """Seconds after which a response breaks off so that its client resumes, for networks that cut long connections."""
+    """Seconds after which a stream breaks off so that its client resumes, for networks that cut long connections. Only
+    streams whose clients can do that are cut: those of the AI SDK, the plain ones, and those of AG-UI where
+    `on_disconnect` lets their runs go on."""
     log_format: Literal["auto", "console", "json"] = "auto"
     """How to log; `auto` is `console` on a terminal and `json` elsewhere."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

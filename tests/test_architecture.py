@@ -164,12 +164,12 @@ def test_the_layers_stand_in_the_order_that_their_duties_ask_for() -> None:
     assert isinstance(guarded, Mount)
     assert names_of(guarded.app) == [
         "TrustedHosts",
-        "CORSMiddleware",
+        "Origins",
         "Problems",
         "AddressLimit",
     ]
     *document, signed_in = guarded.routes
-    assert [getattr(route, "path", None) for route in document] == ["/openapi.json", "/docs"]
+    assert [getattr(route, "path", None) for route in document] == ["/", "/openapi.json", "/docs"]
     assert isinstance(signed_in, Mount)
     assert names_of(signed_in.app) == ["BodyLimit", "AuthenticationMiddleware", "PrincipalLimit"]
 

@@ -6,6 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from logs import capture_logs
 from serving import make_config
 from talking import WIRES, assert_problem, calling, run_url, turn
 
@@ -79,10 +80,80 @@ async def test_a_preflight_of_another_origin_is_refused(headers: dict[str, str])
     assert "access-control-allow-origin" not in response.headers
 
 
-@pytest.mark.parametrize("headers", [preflight(method="PUT"), preflight(headers="x-custom")], ids=["method", "header"])
-async def test_a_preflight_for_a_method_or_header_that_is_not_listed_is_refused(headers: dict[str, str]) -> None:
+async def test_a_preflight_for_a_method_that_is_not_served_is_refused() -> None:
     async with calling(gateway()) as client:
-        assert (await client.options(run_url("ag-ui", "plain"), headers=headers)).status_code == 400
+        response = await client.options(run_url("ag-ui", "plain"), headers=preflight(method="PUT"))
+    assert response.status_code == 400
+
+
+@pytest.mark.parametrize(
+    "cors",
+    [
+        {"allow_origins": [ORIGIN]},
+        {"allow_origins": [ORIGIN], "allow_credentials": True},
+        {"allow_origins": ["*"]},
+    ],
+    ids=["listed", "credentials", "every origin"],
+)
+async def test_pages_that_are_let_in_may_send_headers_of_their_own(cors: dict[str, Any]) -> None:
+    """`headers` of CopilotKit's provider, and what it sends for `publicApiKey`. Beside credentials `*` would not do."""
+    wanted = "authorization,content-type,x-copilotcloud-public-api-key,x-shop-language"
+    async with calling(gateway(cors=cors)) as client:
+        response = await client.options("/copilotkit/info", headers=preflight(headers=wanted))
+        assert response.status_code == 200
+        assert listed(response, "access-control-allow-headers") == set(wanted.split(","))
+        response = await client.options("/copilotkit/info", headers=preflight(origin=FOREIGN, headers=wanted))
+        assert response.status_code == (200 if cors["allow_origins"] == ["*"] else 400)
+
+
+def refusals(logs: list[dict[str, Any]]) -> list[str]:
+    return [line["origin"] for line in logs if line["event"] == "origin_refused"]
+
+
+async def test_an_origin_that_is_turned_away_is_logged_once_with_what_to_do() -> None:
+    with capture_logs() as logs:
+        async with calling(gateway()) as client:
+            for _ in range(3):
+                await client.options(run_url("ag-ui", "plain"), headers=preflight(origin=FOREIGN))
+            await client.options(run_url("ag-ui", "plain"), headers=preflight())
+    (line,) = [line for line in logs if line["event"] == "origin_refused"]
+    assert (line["log_level"], line["origin"]) == ("warning", FOREIGN)
+    assert "cors.allow_origins" in line["hint"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "refused"),
+    [
+        ({"origin": FOREIGN, "sec-fetch-site": "cross-site"}, [FOREIGN]),
+        ({"origin": "http://127.0.0.1:5199", "sec-fetch-site": "same-site"}, ["http://127.0.0.1:5199"]),
+        ({"origin": ORIGIN, "sec-fetch-site": "cross-site"}, []),
+        ({"origin": "http://localhost", "sec-fetch-site": "same-origin"}, []),
+        ({"origin": FOREIGN}, []),
+        ({"sec-fetch-site": "cross-site"}, []),
+    ],
+    ids=["event source", "another port", "listed", "own page", "proxied page", "a link"],
+)
+async def test_a_read_without_a_preflight_is_logged_when_a_browser_will_not_show_it(
+    headers: dict[str, str], refused: list[str]
+) -> None:
+    with capture_logs() as logs:
+        async with calling(gateway()) as client:
+            await client.get("/agents/plain/stream/text?q=hi", headers=headers)
+    assert refusals(logs) == refused
+
+
+async def test_the_log_of_refused_origins_is_bounded_and_holds_nothing_but_plain_characters() -> None:
+    with capture_logs() as logs:
+        async with calling(gateway()) as client:
+            for origin in (b"https://\x1b[31m\xff .example", b"https://" + b"x" * 5000):
+                headers = {name.encode(): value.encode() for name, value in preflight().items()} | {b"origin": origin}
+                await client.options("/agents", headers=headers)
+            for number in range(50):
+                await client.options("/agents", headers=preflight(origin=f"https://{number}.example"))
+    seen = refusals(logs)
+    assert len(seen) == 20
+    assert seen[0] == "https://?[31m??.example"
+    assert len(seen[1]) == 200
 
 
 async def test_a_foreign_page_cannot_read_an_answer() -> None:

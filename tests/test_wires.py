@@ -192,7 +192,7 @@ async def test_a_prompt_over_the_limit_is_refused_and_the_history_does_not_count
 
 
 async def test_what_a_client_says_of_its_tools_has_a_limit_too_and_counts_by_itself() -> None:
-    tool = {"name": "draw", "description": "d" * 30, "parameters": {"type": "object", "properties": {}}}
+    tool: dict[str, Any] = {"name": "draw", "description": "d" * 30, "parameters": {"type": "object", "properties": {}}}
     body = turn("ag-ui", "x" * 20, tools=[tool])
     assert (await post("ag-ui", body, max_prompt_chars=100)).status_code == 200
     for changed in ({"description": "d" * 101}, {"parameters": {"type": "object", "description": "d" * 101}}):

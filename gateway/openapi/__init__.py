@@ -1,4 +1,4 @@
-"""`GET /openapi.json` and `GET /docs`: what the routes of a gateway take and answer.
+"""`GET /openapi.json` and `GET /docs`, where `GET /` leads a browser: what the routes of a gateway take and answer.
 
 Starlette has no generator: what is said of each operation stands in a table for its noun, as data, and the document is
 made of those that the app really has routes for. It is the same for every caller and names no agent, so that it may be
@@ -12,8 +12,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from pydantic_core import to_json
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from gateway.errors import NotFound
 from gateway.openapi import document, page
 from gateway.routing import Before
 
@@ -43,4 +44,13 @@ def routes(auth: AuthSettings) -> list[BaseRoute]:
     async def docs(request: Request) -> Response:
         return HTMLResponse((await read(request))[1], headers=page.HEADERS)
 
-    return [Before("/openapi.json", openapi, methods=["GET"]), Before("/docs", docs, methods=["GET"])]
+    async def home(request: Request) -> Response:
+        if "text/html" not in request.headers.get("accept", ""):
+            raise NotFound
+        return RedirectResponse(f"{request.scope.get('root_path', '')}/docs", headers={"vary": "accept"})
+
+    return [
+        Before("/", home, methods=["GET"], include_in_schema=False),
+        Before("/openapi.json", openapi, methods=["GET"]),
+        Before("/docs", docs, methods=["GET"]),
+    ]
