@@ -170,6 +170,69 @@ def test_check_warns(project: Project, config: str, key: str, says: str) -> None
     assert done.returncode == 0
 
 
+NEEDY = """
+from pydantic import BaseModel
+from pydantic_ai import Agent
+from pydantic_ai.ui import StateDeps
+
+class Draft(BaseModel):
+    text: str = ""
+
+def make(principal) -> dict[str, int]:
+    return {}
+
+plain, draft = Agent("test", deps_type=dict), Agent("test", deps_type=StateDeps[Draft])
+none, maybe, anything = Agent("test", deps_type=type(None)), Agent("test", deps_type=dict | None), Agent("test")
+made = Agent("test", deps_type=dict)
+"""
+
+
+def test_check_warns_of_deps_that_an_agent_wants_and_nobody_makes(project: Project) -> None:
+    (project.folder / "needy.py").write_text(NEEDY)
+    names = ("plain", "draft", "none", "maybe", "anything")
+    agents = "".join(f"  {name}: needy:{name}\n" for name in names)
+    project.write(f"agents:\n{agents}  made: {{import: 'needy:made', deps: 'needy:make'}}\n")
+    done = project.run("check")
+    warnings = [line for line in done.stdout.splitlines() if line.startswith("warning: ")]
+    assert [line.split(": ")[1] for line in warnings] == ["agents.plain.deps", "agents.draft.deps"], done.stderr
+    assert "wants dict as its deps" in warnings[0]
+    assert "wants StateDeps as its deps" in warnings[1]
+
+
+def test_check_says_which_runtimes_and_pages_of_mcp_apps_are_served(project: Project) -> None:
+    with (project.folder / "mine.py").open("a") as code:
+        code.write(
+            "from pydantic_ai.mcp import MCPToolset\n"
+            "shop = Agent('test', toolsets=[MCPToolset('http://127.0.0.1:1/mcp', id='prices')])\n"
+        )
+    project.write(
+        "copilotkit: [{path: /copilotkit}, {path: /kits/support, agents: [one]}]\n"
+        "agents:\n  one: mine:agent\n  shop: {import: 'mine:shop', mcp_apps: {servers: [prices]}}\n"
+    )
+    done = project.run("check")
+    said = re.sub(" +", " ", done.stdout)
+    assert "copilotkit /copilotkit: all agents; /kits/support: one" in said, done.stderr
+    assert "mcp apps of shop prices (resources/read, ping, notifications/message)" in said
+    urls = project.run("agents").stdout
+    assert urls.count("http://127.0.0.1:8000/copilotkit") == 2
+    assert urls.count("http://127.0.0.1:8000/kits/support") == 1
+
+
+@pytest.mark.parametrize(
+    ("hosts", "shown"),
+    [
+        ("[gateway.example.com, other.example.com]", "gateway.example.com"),
+        ("['*.example.com', gateway.example.org]", "gateway.example.org"),
+        ("[gateway.example.com, 127.0.0.1]", "127.0.0.1"),
+        ("['*.example.com']", "127.0.0.1"),
+        ("['*', gateway.example.com]", "127.0.0.1"),
+    ],
+)
+def test_the_urls_have_a_host_that_is_answered(project: Project, hosts: str, shown: str) -> None:
+    project.write(f"server: {{host: 0.0.0.0, allowed_hosts: {hosts}}}\nauth: {{anonymous: true}}\n{CONFIG}")
+    assert f"http://{shown}:8000/agents/one/ag-ui" in project.run("agents").stdout
+
+
 def test_check_fails_for_warnings_only_when_asked_to(project: Project) -> None:
     project.write(f"cors: {{allow_origins: ['*']}}\n{CONFIG}")
     assert [project.run("check", *flags).returncode for flags in ([], ["--strict"])] == [0, 1]
@@ -177,7 +240,8 @@ def test_check_fails_for_warnings_only_when_asked_to(project: Project) -> None:
 
 def test_check_notes_what_may_well_be_right(project: Project) -> None:
     notes = [line for line in project.run("check").stdout.splitlines() if line.startswith("note: ")]
-    assert [note.split(": ")[1] for note in notes] == ["auth", "limits"]
+    assert [note.split(": ")[1] for note in notes] == ["auth", "limits", "stores.conversations"]
+    assert "threads are gone when the process ends" in notes[-1]
 
 
 def test_agents_lists_descriptions_tools_and_urls(project: Project) -> None:

@@ -77,6 +77,7 @@ def test_a_port_that_is_taken_is_explained(project: Project) -> None:
         done = project.run("serve", "--port", str(port))
     assert done.returncode == 1
     assert f"error: 127.0.0.1 port {port} is already in use" in done.stderr
+    assert "`server.port`, --port" in done.stderr
     assert "Traceback" not in done.stderr
 
 

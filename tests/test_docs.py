@@ -14,7 +14,7 @@ import yaml
 from serving import DEMO_AGENTS, ROOT, make_config
 from starlette.testclient import TestClient
 
-from gateway.config import GatewayConfig
+from gateway.configfile import load
 from gateway.registry import Registry
 
 if TYPE_CHECKING:
@@ -79,6 +79,18 @@ def test_the_ag_ui_snippet_of_the_readme_prints_an_answer(demo_url: str, tmp_pat
     assert "in Paris." in done.stdout, done.stderr
 
 
+def test_the_origin_that_the_readme_says_is_let_in_is_the_one() -> None:
+    allowed = yaml.safe_load((ROOT / "gateway.yaml").read_text())["cors"]["allow_origins"]
+    for page in (README, (ROOT / "docs/copilotkit.md").read_text()):
+        assert re.findall(r"`make run` lets in `([^`]+)`", page) == allowed
+
+
+def test_the_runtime_of_the_copilotkit_snippet_is_served(demo_url: str) -> None:
+    url = re.findall(r'runtimeUrl="([^"]+)"', "".join(snippets("jsx")))[0]
+    agent = re.findall(r'agentId="([^"]+)"', "".join(snippets("jsx")))[0]
+    assert agent in httpx.get(f"{url.replace(README_URL, demo_url)}/info").json()["agents"]
+
+
 def test_the_urls_of_the_react_snippet_are_served(demo_url: str) -> None:
     urls = re.findall(r"api: '([^']+)'", "".join(snippets("tsx")))
     assert urls
@@ -88,9 +100,44 @@ def test_the_urls_of_the_react_snippet_are_served(demo_url: str) -> None:
 
 
 @pytest.mark.parametrize("snippet", snippets("yaml"))
-def test_the_configs_of_the_readme_build(snippet: str) -> None:
-    data: dict[str, Any] = yaml.safe_load(snippet)
-    assert Registry.build(GatewayConfig.model_validate(data).located(ROOT)).entries
+def test_the_configs_of_the_readme_build_and_keep_threads(snippet: str, tmp_path: Path) -> None:
+    (tmp_path / "gateway.yaml").write_text(snippet)
+    config = load(tmp_path / "gateway.yaml", environ={"WEB_KEY_SHA256": "0f" * 32})
+    assert Registry.build(config.located(ROOT)).entries
+    assert "conversations" not in config.stores.in_memory
+
+
+def test_the_readme_holds_no_key_that_could_be_copied() -> None:
+    assert not re.findall(r"\b[0-9a-f]{64}\b", README)
+
+
+def test_the_extras_of_the_readme_are_all_that_there_are() -> None:
+    import tomllib  # noqa: PLC0415
+
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    said = README.partition("are extras, ")[2].partition(":")[0]
+    assert set(re.findall(r"`(\w+)`", said)) == extras.keys()
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    for text in (README, dockerfile):
+        asked = re.findall(r"EXTRAS=([\w,]+)", text)
+        assert asked
+        assert set(asked[0].split(",")) <= extras.keys()
+
+
+def test_an_installation_for_development_links_in_the_package_and_nothing_else(tmp_path: Path) -> None:
+    """A folder `agents` of the user's, without an `__init__.py`, would lose to that of this repository."""
+    (tmp_path / "agents").mkdir()
+    (tmp_path / "agents/mine.py").write_text("from pydantic_ai import Agent\n\nagent = Agent('test')\n")
+    (tmp_path / "gateway.yaml").write_text("agents: {mine: 'agents.mine:agent'}\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "gateway", "check"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert "gateway.yaml is valid" in done.stdout, done.stderr
 
 
 def test_the_python_snippet_of_the_readme_serves_its_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

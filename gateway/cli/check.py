@@ -12,7 +12,7 @@ from gateway.cli.options import CONFIG_FILE, ConfigFile
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gateway.config import AuthSettings, GatewayConfig, ServerSettings
+    from gateway.config import AuthSettings, CopilotKitSettings, GatewayConfig, McpAppsSettings, ServerSettings
     from gateway.registry import Registry
 
 
@@ -31,9 +31,10 @@ def check(
 
     table = columns("", "")
     # The whole app, as `gateway serve` builds it: keys and stores that cannot be used are found here too.
-    for name, value in _summary(settings, create_app(settings).state.registry):
+    registry: Registry = create_app(settings).state.registry
+    for name, value in _summary(settings, registry):
         table.add_row(name, value)
-    found = findings(settings)
+    found = findings(settings, registry)
     warnings = [finding for finding in found if finding.level == "warning"]
     notes = [finding for finding in found if finding.level == "note"]
     out = console()
@@ -56,6 +57,10 @@ def _summary(config: GatewayConfig, registry: Registry) -> Iterator[tuple[str, s
     yield "auth", _auth(config.auth)
     yield "cors", ", ".join(config.cors.allow_origins) or "no other origin"
     yield "limits", ", ".join(f"{limit.requests} per {limit.per}" for limit in config.limits) or "none"
+    yield "copilotkit", "; ".join(_runtime(each) for each in config.copilotkit) or "none"
+    for agent_id, agent in config.agents.items():
+        if agent.mcp_apps:
+            yield f"mcp apps of {agent_id}", _pages(agent.mcp_apps)
     if config.speech:
         speech = config.speech
         yield "speech", f"{speech.model} at {_without_password(speech.base_url)}, up to {speech.max_bytes:,} bytes"
@@ -67,6 +72,15 @@ def _server(server: ServerSettings) -> str:
 
     workers = f"{server.workers} worker{'s' if server.workers > 1 else ''}"
     return f"{base_url(server)} on {server.host}, {workers}, bodies up to {server.max_body_bytes:,} bytes"
+
+
+def _runtime(runtime: CopilotKitSettings) -> str:
+    return f"{runtime.path}: {'all agents' if runtime.agents is None else ', '.join(runtime.agents)}"
+
+
+def _pages(apps: McpAppsSettings) -> str:
+    tools = "" if apps.tools is None else f"; tools: {', '.join(apps.tools) or 'none'}"
+    return f"{', '.join(apps.servers)} ({', '.join(apps.methods)}{tools})"
 
 
 def _auth(auth: AuthSettings) -> str:

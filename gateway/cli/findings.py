@@ -7,12 +7,18 @@ served is not here but in the config model, which refuses it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_origin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gateway.config import ApiKeySettings, GatewayConfig
+    from gateway.registry import Registry
+
+
+_MAY_BE_NONE: tuple[Any, ...] = (object, type(None), UnionType, Union, Annotated)
+"""Types of `deps` that None may fit; `object` is what an agent has that says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +34,7 @@ class Finding:
         return f"{self.key}: {self.message}"
 
 
-def findings(config: GatewayConfig) -> list[Finding]:
+def findings(config: GatewayConfig, registry: Registry) -> list[Finding]:
     """All of them, in the order of the config."""
     return [
         *_server(config),
@@ -37,6 +43,7 @@ def findings(config: GatewayConfig) -> list[Finding]:
         *_limits(config),
         *_stores(config),
         *_agents(config),
+        *_deps(registry),
     ]
 
 
@@ -88,6 +95,9 @@ def _limits(config: GatewayConfig) -> Iterator[Finding]:
 
 def _stores(config: GatewayConfig) -> Iterator[Finding]:
     stores = config.stores
+    if "conversations" in stores.in_memory:
+        message = "threads are gone when the process ends: sqlite:///gateway.db keeps them in a file"
+        yield Finding("note", "stores.conversations", message)
     if "conversations" in stores.in_memory and "streams" not in stores.in_memory:
         message = "in memory beside shared streams: all turns of a thread have to reach the process that has it"
         yield Finding("warning", "stores.conversations", message)
@@ -101,3 +111,12 @@ def _agents(config: GatewayConfig) -> Iterator[Finding]:
         for name in agent.usage_limits.lifted:
             path = f"agents.{agent_id}.usage_limits.{name}"
             yield Finding("warning", path, "the limit is lifted: one run may use any amount")
+
+
+def _deps(registry: Registry) -> Iterator[Finding]:
+    for entry in registry.entries.values():
+        declared: Any = entry.agent.deps_type
+        wanted: Any = get_origin(declared) or declared  # of StateDeps[Draft], StateDeps
+        if entry.make_deps is None and isinstance(wanted, type) and wanted not in _MAY_BE_NONE:
+            message = f"the agent wants {wanted.__name__} as its deps, and gets None: name a function that makes them"
+            yield Finding("warning", f"agents.{entry.id}.deps", message)

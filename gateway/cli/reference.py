@@ -10,9 +10,13 @@ if TYPE_CHECKING:
 
 _HEAD = """# Configuration
 
-Every option of `gateway.yaml`, made by `gateway schema --markdown`. Unknown keys are errors, and all errors are
-reported in one go. In any value, `${VAR}`, `${VAR:-default}`, `${VAR:?message}` and `${file:/run/secrets/x}` are filled
-in after the file is parsed, and `$${` is a literal `${`. Inside `{}` and `[]` such a value has to be quoted.
+Every option of `gateway.yaml`, made by `gateway schema --markdown`. Unknown keys are errors. All errors of the file
+are reported in one go; when there are none, all those of the agents; then those of the stores. In any value, `${VAR}`,
+`${VAR:-default}`, `${VAR:?message}` and `${file:/run/secrets/x}` are filled in after the file is parsed, and `$${` is a
+literal `${`. Inside `{}` and `[]` such a value has to be quoted.
+
+The options of `server` are flags of `gateway serve` too, such as `--port 9000`, and go before what the file says.
+`gateway serve --reload` starts again when a Python or YAML file in the config's folder changes.
 
 `*` stands for each entry of a list or mapping.
 

@@ -61,11 +61,11 @@ def _serve(path: Path, overrides: dict[str, Any]) -> None:
 
 def _announce(config: GatewayConfig) -> None:
     from gateway.cli.console import columns, console  # noqa: PLC0415 - not for `--help`
-    from gateway.cli.urls import surface_url  # noqa: PLC0415
+    from gateway.cli.urls import surface_urls  # noqa: PLC0415
 
     table = columns("Agent", "URLs")
     for agent_id in config.agents:
-        urls = [surface_url(config, agent_id, surface) for surface in config.surfaces_of(agent_id)]
+        urls = [url for surface in config.surfaces_of(agent_id) for url in surface_urls(config, agent_id, surface)]
         table.add_row(agent_id, "\n".join(urls))
     console().print(table)
 
@@ -74,8 +74,8 @@ def _explain(error: OSError, server: ServerSettings) -> None:
     """Ends the process with a sentence when it was the address that could not be had."""
     place = f"{server.host} port {server.port}"
     reasons = {
-        errno.EADDRINUSE: f"{place} is already in use: stop the other program, or choose another with --port",
-        errno.EACCES: f"{place} may not be opened by this user: choose a port above 1023 with --port",
+        errno.EADDRINUSE: f"{place} is already in use: stop what has it, or choose another (`server.port`, --port)",
+        errno.EACCES: f"{place} may not be opened by this user: choose a port above 1023 (`server.port`, --port)",
         **dict.fromkeys(_UNKNOWN_NAME, f"{server.host} is not a name that this machine can look up: see --host"),
         errno.EADDRNOTAVAIL: f"{server.host} is not an address of this machine: see --host",
     }

@@ -14,15 +14,24 @@ PATHS = {"native": "run"}
 
 
 def base_url(server: ServerSettings) -> str:
-    """The URL of the listener on this machine, with the path prefix that a proxy would strip."""
+    """The URL of the listener, by a name that it answers, with the path prefix that a proxy would strip."""
     port = str(server.port) if server.port else "<port>"
-    return f"http://{_host(server.host)}:{port}{server.root_path}"
+    return f"http://{_answered(server)}:{port}{server.root_path}"
 
 
-def surface_url(config: GatewayConfig, agent_id: str, surface: str) -> str:
-    """Where a front end reaches the agent; a CopilotKit one its runtime."""
-    path = f"/agents/{agent_id}/{PATHS.get(surface, surface)}"
-    return base_url(config.server) + (config.runtime_of(agent_id) or "" if surface == "copilotkit" else path)
+def surface_urls(config: GatewayConfig, agent_id: str, surface: str) -> list[str]:
+    """Where a front end reaches the agent; a CopilotKit one its runtimes."""
+    paths = [f"/agents/{agent_id}/{PATHS.get(surface, surface)}"]
+    if surface == "copilotkit":
+        paths = [each.path for each in config.copilotkit if each.agents is None or agent_id in each.agents]
+    return [base_url(config.server) + path for path in paths]
+
+
+def _answered(server: ServerSettings) -> str:
+    """The listener's own address, or the first of `allowed_hosts` when that is refused (`host_not_allowed`)."""
+    own, allowed = _host(server.host), server.allowed_hosts
+    names = [name for name in allowed if "*" not in name]
+    return own if not names or "*" in allowed or own in names else names[0]
 
 
 def _host(host: str) -> str:
