@@ -34,6 +34,10 @@ WAITING = 8
 """Turns that may wait for that."""
 
 
+CHANGE = "change-"
+"""How holders of a lease are called that change a thread and run nothing."""
+
+
 def thread_key(scope: str, thread_id: str) -> str:
     """The key of the lease on a thread: one for each owner and thread, whatever the agent and the surface."""
     return f"thread/{scope}/{thread_id}"
@@ -73,7 +77,7 @@ class ThreadLocks:
 
         A run that nobody reads any more gives way to the thread's owner, as it does to a new turn.
         """
-        holder = new_id()
+        holder = f"{CHANGE}{new_id()}"
         lease = await self._free(scope, thread_id, holder)
         if lease is None and by_its_owner:
             lease = await self._forsaken(scope, thread_id, holder)
@@ -113,5 +117,6 @@ class ThreadLocks:
         return lease
 
     async def _conflict(self, key: str) -> RunConflict:
-        running = await self._coordination.holder(key) or ""
+        holder = await self._coordination.holder(key) or ""
+        running = "" if holder.startswith(CHANGE) else holder
         return RunConflict(headers={"x-run-id": running, "Retry-After": "1"}, members={"run_id": running})

@@ -234,6 +234,7 @@ class RunManager:
         try:
             writer = await self._prepare(run)
         except BaseException:
+            await self.stops.forget(info)
             await self._coordination.release(lease)
             raise
         self._runs[run_id] = run

@@ -24,6 +24,7 @@ from gateway.errors import MalformedBody, RunError, RunLost, StreamFull, StreamU
 from gateway.failures import reporter
 from gateway.frontend.client_input import CarriesClientInput
 from gateway.history import CANCELLED, FINISHED
+from gateway.stops import signal_for
 from gateway.storing import Storing, ending_of
 from gateway.streams import StreamInfo
 from gateway.telemetry import get_logger
@@ -139,6 +140,8 @@ class Run:
         self._over = False
         """The terminal frame is written or being written; what the agent still says is dropped."""
         self._writer: StreamWriter | None = None
+        self._ended_early: Exception | None = None
+        """What has ended it before it had anything to write to."""
         self._ending: asyncio.Task[None] | None = None
         self._timers: list[asyncio.TimerHandle] = []
         lease.on_signal = self._hear
@@ -183,7 +186,9 @@ class Run:
         self._writer = writer
         writer.on_failed = lambda: self.end(StreamUnavailable())
         self._end_later(self.request.entry.timeout + GRACE, RunTimedOut("The run timed out."))
-        if self._token.cancelled:
+        if self._ended_early:
+            self.end(self._ended_early)
+        elif self._token.cancelled:
             self.stop()
         log.info("run_started", run_id=self.info.run_id, agent=self.info.agent, surface=self.info.surface)
         try:
@@ -208,7 +213,9 @@ class Run:
     def end(self, error: Exception) -> None:
         """End the stream now, with `error`; the agent is told to stop, and let go."""
         self._token.cancel()
-        if self._writer and not self._over:
+        if self._writer is None:
+            self._ended_early = error
+        elif not self._over:
             self._over = True
             self._ending = asyncio.get_running_loop().create_task(self._end(self._writer, error))
 
@@ -275,7 +282,7 @@ class Run:
         log.info("run_ended", run_id=self.info.run_id, agent=self.info.agent, ending=ending)
 
     def _hear(self, signal: str) -> None:
-        if signal == CANCEL:
+        if signal in (CANCEL, signal_for(self.info.agent), signal_for(self.info.agent, self.info.surface)):
             self.stop()
         elif signal == GIVE_WAY and self.on_give_way:
             self.on_give_way()

@@ -195,6 +195,8 @@ async def test_what_a_client_says_of_its_tools_has_a_limit_too_and_counts_by_its
     tool: dict[str, Any] = {"name": "draw", "description": "d" * 30, "parameters": {"type": "object", "properties": {}}}
     body = turn("ag-ui", "x" * 20, tools=[tool])
     assert (await post("ag-ui", body, max_prompt_chars=100)).status_code == 200
+    described = turn("ag-ui", "x", tools=[{**tool, "parameters": {"type": "object", "title": "ж" * 35}}])
+    assert (await post("ag-ui", described, max_prompt_chars=100)).status_code == 200
     for changed in ({"description": "d" * 101}, {"parameters": {"type": "object", "description": "d" * 101}}):
         body = turn("ag-ui", "x" * 20, tools=[{**tool, **changed}])
         problem = assert_problem(await post("ag-ui", body, max_prompt_chars=100), 422, "prompt_too_long")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import time
 from collections import deque
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
 from gateway.coordination import Lease
@@ -35,6 +35,8 @@ class MemoryCoordination:
         self._leases: dict[str, Lease] = {}
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
         self._remembered: dict[str, tuple[str, float]] = {}
+        self._until: list[tuple[float, str]] = []
+        """When which name is to be forgotten, the first one first."""
 
     async def acquire(self, key: str, holder: str, *, queue: int = 0, timeout: float = 0.0) -> Lease | None:
         """See `Coordination`."""
@@ -93,14 +95,14 @@ class MemoryCoordination:
     async def remember(self, name: str, value: str, seconds: float) -> str:
         """See `Coordination`."""
         now = time.monotonic()
-        for old in [old for old, (_, until) in itertools.islice(self._remembered.items(), 8) if until < now]:
-            del self._remembered[old]
-        kept, until = self._remembered.get(name, (value, 0.0))
-        if until < now:
-            self._remembered.pop(name, None)
+        while self._until and self._until[0][0] < now:
+            until, old = heappop(self._until)
+            if self._remembered.get(old, ("", 0.0))[1] == until:
+                del self._remembered[old]
+        if name not in self._remembered:
             self._remembered[name] = (value, now + seconds)
-            return value
-        return kept
+            heappush(self._until, (now + seconds, name))
+        return self._remembered[name][0]
 
     async def forget(self, name: str, value: str) -> None:
         """See `Coordination`."""

@@ -26,6 +26,7 @@ from gateway.errors import (
 from gateway.registry import tools_of
 from gateway.runs import RunRequest
 from gateway.sse import EventStreamResponse
+from gateway.stops import Stop, signal_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -122,16 +123,22 @@ class AgentEndpoint:
         """The run that goes on on the thread `chat_id`, from its first frame; 204 when there is none."""
         chat_id, asked = request.path_params["chat_id"], self._asked(request)
         info = await self._services.runs.find_running(entry.id, self.wire.surface, chat_id, principal)
-        return stream(self._services, self.wire, info, asked=asked) if info else Response(status_code=204)
+        if info is None:
+            return Response(status_code=204)
+        goes_on = entry.on_disconnect.for_surface(self.wire.surface) == "continue"
+        return stream(self._services, self.wire, info, asked=asked, taken_up=goes_on)
 
     async def stop(self, request: Request, entry: AgentEntry, principal: Principal) -> Response:
         """Stop the run that goes on on the thread `chat_id`: `{"stopped": ...}`."""
         refuse_cross_site(request, self._services.allowed_origins)
         place = (entry.id, self.wire.surface)
-        stopped = await self._services.runs.stops.on_thread(
-            principal.scope, request.path_params["chat_id"], lambda run: (run.agent, run.surface) == place
+        asked = Stop(
+            principal.scope,
+            request.path_params["chat_id"],
+            is_meant=lambda run: (run.agent, run.surface) == place,
+            unbegun=signal_for(*place),
         )
-        return JSONResponse({"stopped": stopped})
+        return JSONResponse({"stopped": await self._services.runs.stops.on_thread(asked)})
 
     async def _read(self, body: bytes, entry: AgentEntry) -> Turn:
         if len(body) < LARGE:

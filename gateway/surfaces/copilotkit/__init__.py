@@ -24,6 +24,7 @@ from gateway import __version__
 from gateway.capabilities import capabilities_of
 from gateway.errors import AgentNotFound
 from gateway.frontend.a2ui import a2ui_of
+from gateway.stops import Stop, signal_for
 from gateway.surfaces.copilotkit.connection import connect
 from gateway.surfaces.copilotkit.envelope import single
 from gateway.surfaces.copilotkit.threads import thread_routes
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from gateway.auth import Principal
     from gateway.config import CopilotKitSettings
     from gateway.registry import AgentEntry, Registry
-    from gateway.streams import StreamInfo
     from gateway.surfaces.endpoint import Services
 
 DEFAULT = "default"
@@ -106,15 +106,17 @@ def routes(registry: Registry, services: Services, settings: CopilotKitSettings)
         return await connect(request, services)
 
     async def stop(request: Request) -> Response:
-        find(request)
+        entry = find(request)
         asked, user = await optional_json(request, StopRequest, services), request.user
-
-        def is_meant(run: StreamInfo) -> bool:
+        meant = Stop(
+            user.scope,
+            request.path_params["thread_id"],
             # Of whichever agent it is: `connect` shows it, and a reader may stop what it is shown.
-            return user.may_use(run.agent) and asked.runId in (None, run.request_id)
-
-        thread_id = request.path_params["thread_id"]
-        if await services.runs.stops.on_thread(user.scope, thread_id, is_meant, asked.runId or ""):
+            is_meant=lambda run: user.may_use(run.agent) and asked.runId in (None, run.request_id),
+            unbegun=signal_for(entry.id),
+            request_id=asked.runId or "",
+        )
+        if await services.runs.stops.on_thread(meant):
             return JSONResponse({"stopped": True, "interrupt": STOPPED})
         return JSONResponse({"stopped": False, "message": "There is no run to stop."})
 

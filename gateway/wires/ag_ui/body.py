@@ -79,7 +79,7 @@ def text(message: UserMessage) -> str:
 
 def tool_length(tools: Iterable[Tool]) -> int:
     """Characters of what the model reads of the client's tools."""
-    return sum(len(tool.name) + len(tool.description) + len(to_json(tool.parameters)) for tool in tools)
+    return sum(len(tool.name) + len(tool.description) + len(to_json(tool.parameters).decode()) for tool in tools)
 
 
 def request_of(message: UserMessage) -> ModelRequest:

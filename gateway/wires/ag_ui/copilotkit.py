@@ -116,14 +116,15 @@ def _suggestion(turn: Turn, asked: RunAgentInput) -> Turn:
 
 
 def _last(said: Iterable[Message]) -> list[Message]:
-    """Of messages, the last one first, as many as are read; oldest first."""
+    """Of messages, the last one first, the end that is read; oldest first."""
     kept: list[Message] = []
     left = MAX_READ
     for message in said:
-        left -= len(str(message.content))
-        if left < 0:
+        if left <= 0:
             break
-        kept.append(message)
+        text = str(message.content)
+        kept.append(message.model_copy(update={"content": text[-left:]}))
+        left -= len(text)
     return kept[::-1]
 
 

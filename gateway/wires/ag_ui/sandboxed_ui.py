@@ -43,6 +43,9 @@ TEXTS, LISTS = ("css", "html", "jsFunctions"), ("placeholderMessages", "jsExpres
 MAX_CHARS = 1_000_000
 """Characters of the arguments that are looked at; what comes behind is not drawn."""
 
+MAX_ITEMS = 1000
+"""Of a list; each is a patch of its own."""
+
 MAX_HEIGHT = 100_000
 
 STEP = 64
@@ -178,7 +181,7 @@ def _part(name: str, value: Any, *, growing: bool) -> Json:
     part: Json = {} if growing or name == "placeholderMessages" else {f"{name}Complete": True}
     if name in LISTS:
         items = cast("list[Any]", value) if isinstance(value, list) else []
-        part[name] = [item for item in (items[:-1] if growing else items) if isinstance(item, str)]
+        part[name] = [item for item in (items[:-1] if growing else items)[:MAX_ITEMS] if isinstance(item, str)]
     elif isinstance(value, str) and value and (name == "html" or not growing):
         part[name] = [value] if name == "html" else value
     return part
