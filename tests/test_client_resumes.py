@@ -197,7 +197,6 @@ def test_an_ag_ui_client_that_aborts_stops_the_run_on_the_server(nodes: dict[str
     try:
         answer = nodes[client].call("abort", key=key, add=[message], seen="Begun")
         assert answer["error"] is None
-        assert run_probes.gates[prompt].left.wait(10), "the run goes on"
         [exchange] = answer["exchanges"]
         run_id = exchange["headers"]["x-run-id"]
         whole = httpx.get(f"{url}/runs/{run_id}/stream", timeout=10)  # which ends with the run

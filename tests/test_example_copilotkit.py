@@ -138,6 +138,7 @@ def test_after_a_reload_the_stop_button_stops_the_run_that_goes_on(gated: Planne
     gated.ask(gate, "Begun ünd")
     gated.page.reload()
     gated.shows("Begun ünd")
+    happens(run_probes.gates[gate].reached)
     gated.button.click()
     happens(run_probes.gates[gate].left)
     gated.is_idle()

@@ -98,6 +98,7 @@ def begun(app: App, thread: str, gate: str) -> None:
     """The app is in the middle of an answer."""
     app.run("gated", thread, gate, background=True)
     app.call("shows", "gated", text="Begun")
+    assert run_probes.gates[gate].reached.wait(PATIENCE)
 
 
 def test_a_stop_on_node_stops_the_run_of_the_gateway(app: App, gateway: str, thread: str, gate: str) -> None:
@@ -123,6 +124,7 @@ def test_a_node_that_dies_stops_what_only_it_was_reading(gateway: str, thread: s
     with node_before(gateway) as runtime:
         with httpx.stream("POST", f"{runtime.many}/agent/gated/run", json=body(thread, gate), headers=ADA) as response:
             next(text for text in response.iter_text() if "Begun" in text)
+            assert run_probes.gates[gate].reached.wait(PATIENCE)
         becomes(gateway, thread, "running")
     assert run_probes.gates[gate].left.wait(PATIENCE)
     becomes(gateway, thread, "cancelled")
