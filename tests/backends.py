@@ -138,6 +138,20 @@ def _never(work: Coroutine[Any, Any, object]) -> None:
     work.close()
 
 
+async def queued(coordination: Coordination, key: str, how_many: int) -> None:
+    """Until so many wait for the key."""
+    seam: Any = coordination
+
+    async def are_waiting() -> bool:
+        if isinstance(coordination, RedisCoordination):
+            waiting: int = await seam._link.client.zcard(seam._keys(key)[2])
+        else:
+            waiting = len(seam._waiting.get(key, ()))
+        return waiting == how_many
+
+    await eventually(are_waiting)
+
+
 async def eventually(check: Callable[[], Awaitable[object]], within: float = BOUND) -> float:
     """Wait until something is so. Seconds that it took."""
     began = time.monotonic()

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
-from backends import BOUND, Backend, eventually, opened
+from backends import BOUND, Backend, eventually, opened, queued
 from redis_server import any_redis, own_keys
 
 from gateway.coordination import CANCEL, LOST
@@ -102,7 +102,7 @@ async def test_those_who_wait_are_served_in_the_order_in_which_they_came(backend
     waiters: list[asyncio.Task[None]] = []
     for number in range(6):
         waiters.append(asyncio.create_task(take_a_turn(number)))
-        await asyncio.sleep(0.05)  # so that the order in which they come is known
+        await queued(coordinations[0], "key", number + 1)  # so that the order in which they come is known
     assert await coordinations[1].acquire("key", "in-a-hurry") is None
     await coordinations[0].release(lease)
     await asyncio.gather(*waiters)
@@ -114,7 +114,7 @@ async def test_no_more_than_so_many_wait(backend: Backend) -> None:
     one, other = two(backend)
     lease = await got(one, "key", "first")
     waiter = asyncio.create_task(other.acquire("key", "second", queue=1, timeout=BOUND))
-    await asyncio.sleep(0.1)
+    await queued(one, "key", 1)
     assert await one.acquire("key", "third", queue=1, timeout=BOUND) is None
     await one.release(lease)
     assert await waiter
@@ -123,11 +123,12 @@ async def test_no_more_than_so_many_wait(backend: Backend) -> None:
 async def test_a_waiter_that_gives_up_leaves_the_queue(backend: Backend) -> None:
     one, other = two(backend)
     lease = await got(one, "key", "first")
-    impatient = asyncio.create_task(other.acquire("key", "impatient", queue=5, timeout=0.2))
     cancelled = asyncio.create_task(other.acquire("key", "cancelled", queue=5, timeout=BOUND))
-    await asyncio.sleep(0.1)
+    await queued(one, "key", 1)
+    impatient = asyncio.create_task(other.acquire("key", "impatient", queue=5, timeout=1.5))
+    await queued(one, "key", 2)
     patient = asyncio.create_task(one.acquire("key", "patient", queue=5, timeout=BOUND))
-    await asyncio.sleep(0.05)
+    await queued(one, "key", 3)
     cancelled.cancel()
     assert await impatient is None
     await one.release(lease)
@@ -140,11 +141,13 @@ async def test_a_waiter_that_is_cancelled_as_it_is_served_does_not_keep_the_key(
     one, other = two(backend)
     lease = await got(one, "key", "first")
     waiter = asyncio.create_task(other.acquire("key", "second", queue=5, timeout=BOUND))
-    await asyncio.sleep(0.1)
+    await queued(one, "key", 1)
     await one.release(lease)
-    waiter.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await waiter
+    if waiter.cancel():
+        with pytest.raises(asyncio.CancelledError):
+            await waiter
+    elif own := await waiter:  # it was quicker than the reply to the release
+        await other.release(own)
 
     async def free() -> bool:
         return await one.acquire("key", "third") is not None
@@ -209,7 +212,7 @@ async def test_a_dead_waiter_does_not_hold_up_those_behind_it(on_redis: Backend)
     one, dying = on_redis.process().coordination, on_redis.process()
     lease = await got(one, "key", "first")
     waiter = asyncio.create_task(dying.coordination.acquire("key", "dead", queue=5, timeout=BOUND))
-    await asyncio.sleep(0.1)
+    await queued(one, "key", 1)
     dying.mute()
     waiter.cancel()
     await one.release(lease)
@@ -263,7 +266,7 @@ async def test_signals_and_turns_arrive_without_the_messages_that_carry_them(on_
     async with asyncio.timeout(2):
         assert await signals.get() == CANCEL
     waiter = asyncio.create_task(other.acquire("key", "next", queue=1, timeout=BOUND))
-    await asyncio.sleep(0.1)
+    await queued(one, "key", 1)
     await one.release(lease)
     async with asyncio.timeout(2):
         assert await waiter
