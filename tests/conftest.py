@@ -17,6 +17,15 @@ if TYPE_CHECKING:
 os.environ.pop("GATEWAY_MODEL", None)
 os.environ["GATEWAY_DEMO_PAUSE"] = "0"
 
+# Nor may the machine decide what a terminal is, or who stands between a test and its server. Only pip has to get out.
+for _name in ("FORCE_COLOR", "COLUMNS", "TTY_COMPATIBLE"):
+    os.environ.pop(_name, None)
+for _name in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"):
+    _proxies = os.environ.pop(_name, None), os.environ.pop(_name.lower(), None)
+    if _proxy := next(filter(None, _proxies), None):
+        os.environ.setdefault("PIP_PROXY", _proxy)
+os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
