@@ -8,7 +8,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
+from ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -32,9 +32,7 @@ class PostgresServer:
         self._programs = _programs()
         self._folder = Path(tempfile.mkdtemp(prefix="postgres-"))
         self._process: subprocess.Popen[bytes] | None = None
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._port: int = free.getsockname()[1]
+        self._port = free_port()
         self.address = f"tester@127.0.0.1:{self._port}"
         if os.getuid() == 0:
             shutil.chown(self._folder, "nobody")

@@ -6,13 +6,13 @@ import contextlib
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import redis
+from ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -32,9 +32,7 @@ class RedisServer:
     def __init__(self, folder: Path | None = None) -> None:
         if not shutil.which("redis-server"):
             pytest.skip("redis-server is not installed")
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
+        self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.folder = folder
         self._process: subprocess.Popen[bytes] | None = None

@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
+from ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -39,9 +39,7 @@ class Replica:
     """
 
     def __init__(self, folder: Path, name: str, sections: dict[str, Any]) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port: int = free.getsockname()[1]
+        port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self._log = folder / f"{name}.log"
         config = folder / f"{name}.yaml"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import socket
 import subprocess
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from ports import free_port
 from projects import wait_for
 from serving import ROOT
 from streamlit.testing.v1 import AppTest
@@ -71,9 +71,3 @@ def served_pages(gateway: str) -> Generator[str]:
     finally:
         process.terminate()
         process.wait(TIMEOUT)
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]

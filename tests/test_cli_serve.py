@@ -5,6 +5,7 @@ import socket
 from typing import TYPE_CHECKING
 
 import pytest
+from ports import free_port
 from projects import AGENT, CONFIG, DEADLINE, Project, wait_for
 
 from gateway.config import ServerSettings
@@ -20,9 +21,7 @@ def project(tmp_path: Path) -> Project:
 
 @pytest.fixture
 def port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
+    return free_port()
 
 
 def test_every_server_option_is_a_flag(project: Project) -> None:

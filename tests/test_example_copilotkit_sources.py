@@ -18,8 +18,8 @@ from browser import browsing
 from copilotkit_page import FOLDER, Planner, built
 from playwright.sync_api import expect
 from projects import wait_for
+from ports import free_port
 from serving import DEMO_AGENTS, ROOT, make_config, serving
-from streamlit_pages import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -8,7 +8,6 @@ import os
 import re
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+from ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,12 +53,9 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def environment(image: Path) -> dict[str, str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     return {
         "PATH": f"{image}/opt/gateway/bin:/usr/bin:/bin",
-        "PORT": str(port),
+        "PORT": str(free_port()),
         "GATEWAY_API_KEY_SHA256": hashlib.sha256(KEY.encode()).hexdigest(),
         "GATEWAY_DEMO_PAUSE": "0",
         "GATEWAY_THREADS": f"sqlite:///{image}/threads.db",

@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import pytest
 import redis
+from ports import free_port
 from serving import make_config
 from talking import WIRES, assert_problem, calling, run_url, turn
 
@@ -228,12 +229,6 @@ def _private_redis(folder: Path) -> Iterator[str]:
 def connect(url: str, **options: Any) -> Any:
     """A client of Redis, whose own types are full of holes."""
     return redis.Redis.from_url(url, **options)  # pyright: ignore[reportUnknownMemberType]
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 @pytest.fixture

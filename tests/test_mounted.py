@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-import socket
+import os
 import subprocess
 import sys
 import time
@@ -15,6 +15,7 @@ import probes
 import pytest
 import uvicorn
 from fastapi import FastAPI
+from ports import free_port
 from pydantic_ai import Agent
 from pydantic_ai.models.test import TestModel
 from pydantic_ai.usage import UsageLimits
@@ -33,6 +34,7 @@ from gateway.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
+    from pathlib import Path
     from types import ModuleType
 
     from starlette.requests import HTTPConnection, Request
@@ -331,20 +333,24 @@ async def test_the_fastapi_example_serves() -> None:
 @pytest.mark.parametrize(
     ("name", "port", "path"), [("mount_in_starlette", 8001, "assistant/"), ("mount_in_fastapi", 8002, "api/chat/")]
 )
-def test_the_examples_run_and_answer_the_curl_of_their_first_lines(name: str, port: int, path: str) -> None:
-    try:
-        socket.create_server(("127.0.0.1", port)).close()
-    except OSError:
-        pytest.skip(f"port {port}, which the example names, is taken")
-    server = subprocess.Popen([sys.executable, f"examples/{name}.py"], cwd=ROOT, stderr=subprocess.DEVNULL)
-    assert f"localhost:{port}/{path} " in (ROOT / "examples" / f"{name}.py").read_text()
+def test_the_examples_run_and_answer_the_curl_of_their_first_lines(
+    name: str, port: int, path: str, tmp_path: Path
+) -> None:
+    """On a port that is free here."""
+    source = (ROOT / "examples" / f"{name}.py").read_text()
+    assert f"localhost:{port}/{path} " in source
+    assert source.count(f"port={port}") == 1
+    program = tmp_path / f"{name}.py"
+    program.write_text(source.replace(f"port={port}", f"port={(own := free_port())}"))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    server = subprocess.Popen([sys.executable, program], cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
     wire = "ag-ui" if path == "assistant/" else "vercel-ai"
     try:
         deadline = time.monotonic() + 30
         while True:
             try:
                 headers = {"x-user": "ada", "authorization": "Bearer ada"}
-                url = f"http://127.0.0.1:{port}/{path}"
+                url = f"http://127.0.0.1:{own}/{path}"
                 response = httpx.post(url, json=turn(wire), headers=headers, timeout=10)
                 break
             except httpx.ConnectError:

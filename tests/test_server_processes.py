@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import psutil
 import pytest
+from ports import free_port
 from talking import WIRES, assert_problem, error_of, events_of, run_url, text_of, turn
 
 if TYPE_CHECKING:
@@ -193,12 +194,6 @@ class Stream:
         async for chunk in self._chunks:
             self.text += chunk
         return self.text
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 @asynccontextmanager
