@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 NUMBER = r"\d+(?:\.\d+)?(?:e[+-]\d+)?"
 MEASURES = ("CPU per delta, deltas waiting", "CPU per delta, 1 ms apart", "fixed CPU per run")
@@ -26,6 +28,7 @@ LINES = [
 ]
 
 
+@pytest.mark.timeout(300)  # more than its programs have
 def test_the_benchmark_prints_a_figure_for_every_measure() -> None:
     bench = [sys.executable, "-m", "benchmarks", "--quick"]
     done = subprocess.run(bench, cwd=ROOT, capture_output=True, text=True, timeout=150, check=False)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Page
 
+pytestmark = pytest.mark.timeout(300)  # which the build of the app may need
+
 TIMEOUT = 20.0
 PLANNER = {"planner": DEMO_AGENTS["planner"]}
 STEPS = ["Decide what matters for a picnic", "Get everything ready", "Do it, then look back"]

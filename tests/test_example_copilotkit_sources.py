@@ -13,16 +13,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+import pytest
 import yaml
 from browser import browsing
 from copilotkit_page import FOLDER, Planner, built
 from playwright.sync_api import expect
-from projects import wait_for
 from ports import free_port
+from projects import wait_for
 from serving import DEMO_AGENTS, ROOT, make_config, serving
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+
+pytestmark = pytest.mark.timeout(300)  # which the build of the app may need
 
 TIMEOUT = 60.0
 README = (FOLDER / "README.md").read_text()
