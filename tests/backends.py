@@ -152,6 +152,12 @@ async def queued(coordination: Coordination, key: str, how_many: int) -> None:
     await eventually(are_waiting)
 
 
+async def stored(process: Process, how_many: int, run_id: str = "run") -> None:
+    """Until a process can read so many frames."""
+    async with asyncio.timeout(BOUND), contextlib.aclosing(process.streams.read(run_id, how_many - 1)) as batches:
+        assert await anext(batches)
+
+
 async def eventually(check: Callable[[], Awaitable[object]], within: float = BOUND) -> float:
     """Wait until something is so. Seconds that it took."""
     began = time.monotonic()

@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from backends import BOUND, LOST_FRAME, Backend, Process, opened
+from backends import BOUND, LOST_FRAME, Backend, Process, opened, queued, stored
 from fault_proxy import FaultProxy
 from redis_server import RedisServer
 
@@ -150,7 +150,7 @@ async def test_leases_and_signals_survive(
     signals: asyncio.Queue[str] = asyncio.Queue()
     lease.on_signal = signals.put_nowait
     waiter = asyncio.create_task(other.acquire("key", "next", queue=1, timeout=BOUND * 2))
-    await asyncio.sleep(0.2)
+    await queued(owner, "key", 1)
     trouble = asyncio.create_task(fault(proxy, server))
     await asyncio.sleep(0.1)
     assert await other.signal("key", "run", CANCEL)
@@ -172,7 +172,7 @@ async def test_past_the_budget_the_run_and_its_readers_are_told(proxy: FaultProx
     writer.on_failed, lease.on_signal = failed.set, signals.put_nowait
     readers = [asyncio.create_task(process.read()) for process in (owner, other)]
     writer.append(b"stored")
-    await asyncio.sleep(0.3)
+    await stored(other, 1)
     began = time.monotonic()
     proxy.cut(refuse=True)
     writer.append(b"not stored")
@@ -204,7 +204,7 @@ async def test_an_owner_that_was_cut_off_for_too_long_appends_nothing_after_the_
     local = asyncio.create_task(zombie.read())
     writer.append(b"one")
     remote = asyncio.create_task(other.read())
-    await asyncio.sleep(0.3)
+    await stored(other, 1)
     proxy.pause()
     writer.append(b"two")
     began = time.monotonic()
