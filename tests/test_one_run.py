@@ -3,31 +3,41 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
 import pytest
 import run_probes
+from backends import queued as are_queued
 from reading import becomes, client_for, eventually, happens, held, reading, run_config, status_of
-from serving import serving
+from serving import running, serving
 from talking import WIRES, assert_problem, events_of, run_url, text_of, turn
 
-from gateway import locks
+from gateway import Principal, locks
+from gateway.locks import thread_key
+from gateway.server import make_server
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 
     import httpx
+
+    from gateway.server import Server
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture(scope="module")
-def urls() -> Iterator[dict[str, str]]:
+def enqueuing_server() -> Server:
+    return make_server(run_config(settings={"concurrency": "enqueue", "max_queue": 3}))
+
+
+@pytest.fixture(scope="module")
+def urls(enqueuing_server: Server) -> Iterator[dict[str, str]]:
     with (
         serving(run_config(settings={"on_disconnect": "continue"})) as reject,
         serving(run_config(settings={"concurrency": "interrupt"})) as interrupt,
-        serving(run_config(settings={"concurrency": "enqueue", "max_queue": 3})) as enqueue,
+        running(enqueuing_server) as enqueue,
     ):
         yield {"reject": reject, "interrupt": interrupt, "enqueue": enqueue}
 
@@ -48,6 +58,13 @@ async def interrupting(urls: dict[str, str]) -> AsyncGenerator[httpx.AsyncClient
 async def enqueuing(urls: dict[str, str]) -> AsyncGenerator[httpx.AsyncClient]:
     async with client_for(urls["enqueue"]) as client:
         yield client
+
+
+@pytest.fixture
+def queued(enqueuing_server: Server) -> Callable[[str, int], Awaitable[None]]:
+    """What to await until so many turns wait for a thread."""
+    coordination = cast("Any", enqueuing_server)._runs._coordination
+    return lambda thread, how_many: are_queued(coordination, thread_key(Principal("ada").scope, thread), how_many)
 
 
 async def post(client: httpx.AsyncClient, wire: str, thread: str, prompt: str = "3", **kw: Any) -> httpx.Response:
@@ -98,38 +115,33 @@ async def test_a_second_turn_may_interrupt_the_first(interrupting: httpx.AsyncCl
 
 @pytest.mark.parametrize("wire", WIRES)
 async def test_turns_that_wait_run_in_their_order_and_only_so_many_wait(
-    enqueuing: httpx.AsyncClient, wire: str
+    enqueuing: httpx.AsyncClient, queued: Callable[[str, int], Awaitable[None]], wire: str
 ) -> None:
-    order: list[str] = []
-
-    async def turn_of(name: str) -> httpx.Response:
-        response = await post(enqueuing, wire, run.thread, f"3 {name}")
-        order.append(name)
-        return response
-
+    prompts = [f"{name}-{uuid4()}" for name in "abc"]
     async with held(enqueuing, wire) as run:
         waiting: list[asyncio.Task[httpx.Response]] = []
-        for name in "abc":
-            waiting.append(asyncio.create_task(turn_of(name)))
-            await asyncio.sleep(0.1)  # one after the other; the queue tells nobody who is in it
+        for prompt in prompts:
+            run_probes.gates[prompt].open()
+            waiting.append(asyncio.create_task(post(enqueuing, wire, run.thread, prompt, agent="gated")))
+            await queued(run.thread, len(waiting))
         problem = assert_problem(await post(enqueuing, wire, run.thread), 409, "run_conflict", "run_id")
         assert problem["run_id"] == run.id
         assert not any(task.done() for task in waiting)
         run.gate.open()
         for response in await asyncio.gather(*waiting):
-            assert text_of(events_of(response.text)) == "0 1 2 "
+            assert text_of(events_of(response.text)) == "Begun ünd ended."
         await run.reader.rest()
-    assert order == ["a", "b", "c"]
+    assert [prompt for prompt in run_probes.runs if prompt in prompts] == prompts, "as they reached the model"
 
 
 async def test_a_waiting_turn_whose_client_goes_away_does_not_hold_up_the_others(
-    enqueuing: httpx.AsyncClient,
+    enqueuing: httpx.AsyncClient, queued: Callable[[str, int], Awaitable[None]]
 ) -> None:
     async with held(enqueuing, "ag-ui") as run:
         gone = asyncio.create_task(post(enqueuing, "ag-ui", run.thread, f"gate-{uuid4()}", agent="gated"))
-        await asyncio.sleep(0.1)  # as above
+        await queued(run.thread, 1)
         second = asyncio.create_task(post(enqueuing, "ag-ui", run.thread))
-        await asyncio.sleep(0.1)
+        await queued(run.thread, 2)
         gone.cancel()
         run.gate.open()
         assert text_of(events_of((await second).text)) == "0 1 2 "
