@@ -69,6 +69,15 @@ async def begun(client: httpx.AsyncClient, thread: str, agent: str = "gated") ->
     return gate, task
 
 
+async def opened_for_two(runs: RunManager, gate: str) -> None:
+    """Open the gate when the run that waits there has a second reader."""
+    streams: Any = runs.streams
+    try:
+        await happens(lambda: any(stream.readers > 1 for stream in streams._running.values()))
+    finally:
+        run_probes.gates[gate].open()
+
+
 async def test_a_run_that_ends_in_between_is_told_once(
     app: Starlette, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,14 +98,16 @@ async def test_a_run_that_begins_in_between_is_told(
     app: Starlette, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = ""
+    opening: list[asyncio.Task[None]] = []
 
     async def begin() -> None:
         nonlocal gate
         gate, _ = await begun(client, "t")
-        asyncio.get_running_loop().call_later(0.2, run_probes.gates[gate].open)
+        opening.append(asyncio.create_task(opened_for_two(app.state.runs, gate)))
 
     between = Between(app, monkeypatch, begin)
     told = await connected(client, "gated", "t")
+    await asyncio.gather(*opening)
     assert between.found[0] is None
     assert contents(snapshot(told)) == [("user", gate)]
     assert text_of(told) == SAID
@@ -107,16 +118,18 @@ async def test_a_run_that_another_one_follows_in_between_is_told_once_and_so_is_
 ) -> None:
     first, run = await begun(client, "t")
     second = ""
+    opening: list[asyncio.Task[None]] = []
 
     async def follow() -> None:
         nonlocal second
         run_probes.gates[first].open()
         await run
         second, _ = await begun(client, "t", "other")
-        asyncio.get_running_loop().call_later(0.2, run_probes.gates[second].open)
+        opening.append(asyncio.create_task(opened_for_two(app.state.runs, second)))
 
     between = Between(app, monkeypatch, follow)
     told = await connected(client, "gated", "t")
+    await asyncio.gather(*opening)
     assert between.found[0]
     assert contents(snapshot(told)) == [("user", first), ("assistant", SAID), ("user", second)]
     assert text_of(told) == SAID
