@@ -6,6 +6,7 @@ import asyncio
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pytest
 from pydantic_ai.messages import ModelResponse, TextPart
@@ -87,7 +88,7 @@ async def test_a_call_has_one_result_when_the_message_that_declined_it_is_edited
 @pytest.mark.parametrize("wire", WIRES)
 async def test_what_was_said_before_a_drain_is_kept(wire: str) -> None:
     async with talking(wire, "teller") as (talk, runs):
-        prompt = f"wait for a drain on {wire}"
+        prompt = f"wait for a drain {uuid4()}"
         turn = asyncio.create_task(talk.say(prompt))
         await asyncio.to_thread(gates[prompt].reached.wait, 10)
         await runs.drained(0.05)
@@ -265,8 +266,12 @@ async def test_what_a_tool_has_done_is_kept_when_another_one_does_not_stop() -> 
         log.holding = asyncio.Event()
         turn = asyncio.create_task(talk.say("go"))
         await log.holding.wait()
-        await talk.client.post(f"/runs/{(await talk.about())['run_id']}/cancel")
-        assert "done" in (await turn).results
+        assert log.over
+        try:
+            await talk.client.post(f"/runs/{(await talk.about())['run_id']}/cancel")
+            assert "done" in (await turn).results
+        finally:
+            log.over.set()
         async with asyncio.timeout(10):
             while (again := await talk.say("And?")).response.status_code == 409:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
@@ -274,7 +279,7 @@ async def test_what_a_tool_has_done_is_kept_when_another_one_does_not_stop() -> 
 
 
 async def test_a_repeated_request_that_joined_an_answer_is_not_remembered_as_a_run_of_its_own() -> None:
-    async with talking("ag-ui", "payer", streams={"keep": 0.1}) as (talk, _):
+    async with talking("ag-ui", "payer", streams={"keep": 2}) as (talk, _):
         [call] = (await talk.say("pay Bob 5")).asked
         first = await talk.answer({call: True})
         again = await talk.answer({call: True}, runId="the same")

@@ -60,6 +60,8 @@ class Log:
     """Ids of payments that were really made."""
     holding: asyncio.Event | None = None
     """Set when the agent hangs until it is stopped."""
+    over: asyncio.Event | None = None
+    """Ends what does not give way."""
 
     def taken(self) -> tuple[list[Call], list[str]]:
         """What there is, once."""
@@ -185,15 +187,14 @@ async def quick() -> str:
 
 @half_deaf.tool_plain
 async def deaf() -> str:
-    """Does not give way to a cancellation for longer than a run waits for it."""
+    """Does not give way to a cancellation."""
     await asyncio.sleep(0.1)  # the other one's result is on its way by then
+    log.over = asyncio.Event()
     if log.holding:
         log.holding.set()
-    loop = asyncio.get_running_loop()
-    end = loop.time() + 1.0
-    while (left := end - loop.time()) > 0:
+    while not log.over.is_set():
         with suppress(asyncio.CancelledError):
-            await asyncio.sleep(left)
+            await log.over.wait()
     return "done as well"
 
 
