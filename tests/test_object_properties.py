@@ -72,6 +72,8 @@ TREES = st.recursive(
     max_leaves=5,
 )
 ENDS = st.lists(st.integers(0, 400), max_size=30)
+UNCHECKED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+"""A list of one's own takes the place of the profile's, and a busy machine is slow."""
 
 
 def shuffled(value: Any, random: Any) -> Any:
@@ -83,7 +85,7 @@ def shuffled(value: Any, random: Any) -> Any:
     return [shuffled(each, random) for each in value] if isinstance(value, list) else value  # pyright: ignore[reportUnknownVariableType]
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=UNCHECKED)
 @given(
     sample=st.one_of(
         st.tuples(st.just("person"), PEOPLE),
@@ -109,7 +111,7 @@ def test_random_values_in_random_pieces_grow(
     fill(client, agent, final)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=UNCHECKED)
 @given(first=PEOPLE, cut=st.integers(0, 200), ends=ENDS, data=st.data())
 def test_random_second_attempts_grow_or_break_off(
     client: httpx.Client, first: Any, cut: int, ends: list[int], data: st.DataObject
