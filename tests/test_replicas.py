@@ -30,7 +30,7 @@ pytestmark = pytest.mark.anyio
 
 LEASE = 2.0
 RETRY = 8.0
-SLACK = 1.0
+SLACK = 5.0
 """Seconds that a busy machine may take longer."""
 AGENTS = '''
 import asyncio

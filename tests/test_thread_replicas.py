@@ -107,7 +107,10 @@ class Pair:
     @asynccontextmanager
     async def talking(self, wire: str, agent: str) -> AsyncGenerator[tuple[Talk, Talk]]:
         """The same thread, over each of the two."""
-        async with httpx.AsyncClient(base_url=self.a.url) as a, httpx.AsyncClient(base_url=self.b.url) as b:
+        async with (
+            httpx.AsyncClient(base_url=self.a.url, timeout=20) as a,
+            httpx.AsyncClient(base_url=self.b.url, timeout=20) as b,
+        ):
             talk = Talk(a, wire, agent)
             yield talk, Talk(b, wire, agent, talk.thread)
 
