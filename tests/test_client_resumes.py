@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 AI_SDK = {"ai-7": "ai", "ai-6": "ai-6", "ai-5": "ai-5"}
 AG_UI = {"ag-ui-1.0.0": "@ag-ui/client", "ag-ui-0.0.59": "ag-ui-client-0"}
-CUT_AFTER = 0.5
+CUT_AFTER = 2.0
 
 pytestmark = pytest.mark.skipif(
     not (FOLDER / "node_modules").is_dir(), reason="the npm packages are not installed: npm ci --prefix tests/clients"

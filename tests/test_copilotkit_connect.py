@@ -27,7 +27,7 @@ pytestmark = pytest.mark.anyio
 NARROW = {"id": "narrow", "sha256": hashlib.sha256(b"narrow").hexdigest(), "subject": "ada", "scopes": ["agents:plain"]}
 AGENTS: dict[str, Any] = {
     **{name: f"run_probes:{name}" for name in NAMES},
-    "too_slow": {"import": "run_probes:gated", "timeout": 0.2},
+    "too_slow": {"import": "run_probes:gated", "timeout": 1.5},
     "plain": "probes:plain",
     "broken": "probes:broken",
     "teller": "thread_probes:teller",
