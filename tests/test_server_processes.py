@@ -295,8 +295,8 @@ async def test_a_reader_that_does_not_read_is_broken_off(tmp_path: Path) -> None
             assert reader.recv(12) == b"HTTP/1.1 200"
             started = time.monotonic()
             gateway.process.send_signal(signal.SIGTERM)
-            assert await gateway.ended(within=4) == 0
-            assert 1 <= time.monotonic() - started < 3.5
+            assert await gateway.ended(within=6) == 0
+            assert 1 <= time.monotonic() - started < 6
             received = b""
             reader.settimeout(DEADLINE)
             with contextlib.suppress(ConnectionResetError):
