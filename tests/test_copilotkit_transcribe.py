@@ -42,7 +42,7 @@ def server() -> Iterator[SpeechServer]:
 
 @pytest.fixture(scope="module")
 def url(server: SpeechServer) -> Iterator[str]:
-    keys = [*KEYS, {**KEYS[0], "id": "guest", "sha256": GUEST, "scopes": ["agents:nothing"]}]
+    keys = [*KEYS, {**KEYS[0], "id": "visitor", "sha256": VISITOR, "scopes": ["agents:nothing"]}]
     runtimes = [{"path": "/copilotkit"}, {"path": "/kits/other", "agents": ["other"]}]
     with serving(
         make_config(agents=AGENTS, auth={"api_keys": keys}, copilotkit=runtimes, speech=speech(server, language="en"))
@@ -50,8 +50,8 @@ def url(server: SpeechServer) -> Iterator[str]:
         yield url
 
 
-GUEST = "84983c60f7daadc1cb8698621f802c0d9f9a3c3c295c810748fb048115c186ec"
-"""SHA-256 of `guest`."""
+VISITOR = "5f14f9e6d80f802a65269804f2552ef9889f2c7ccec5067214e58a1e48e0b3ff"
+"""SHA-256 of `visitor`."""
 
 
 @pytest.fixture
@@ -299,7 +299,7 @@ async def test_a_page_of_another_site_cannot_record(server: SpeechServer, ada: h
 
 async def test_only_those_who_may_use_an_agent_of_the_runtime_may_speak(server: SpeechServer, url: str) -> None:
     before = len(server.asked)
-    async with client_for(url, "guest") as guest:
+    async with client_for(url, "visitor") as guest:
         assert_problem(await by_form(guest, b"Hello"), 404, "not_found", *PROBLEM)
         assert (await guest.get("/copilotkit/info")).json()["audioFileTranscriptionEnabled"] is False
     async with client_for(url, "nobody") as nobody:
