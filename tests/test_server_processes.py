@@ -508,7 +508,8 @@ async def test_workers_that_cannot_start_are_tried_again_after_longer_and_longer
     (tmp_path / "broken").touch()
     async with serving(tmp_path, "serve_workers.py", ready=False) as gateway:
         died = await gateway.until_logged("worker_died", times=4)
-        assert [line["again_in"] for line in died[:4]] == [0.5, 0.5, 1.0, 1.0]
+        # Of two workers: on a busy machine one may die for the second time before the other has.
+        assert sorted(line["again_in"] for line in died[:4]) == [0.5, 0.5, 1.0, 1.0]
         (tmp_path / "broken").unlink()
         await gateway.until_ready_is(200)
         gateway.process.send_signal(signal.SIGTERM)
