@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from backends import BOUND, Backend, eventually, opened, queued
 from redis_server import any_redis, own_keys
 
 from gateway.coordination import CANCEL, LOST
+from gateway.coordination.memory import MemoryCoordination
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
@@ -171,6 +172,19 @@ async def test_a_signal_reaches_the_holder_and_nobody_else(backend: Backend) -> 
     assert not await other.signal("key", "run", CANCEL)
     assert signals.empty()
     assert unheard.empty()
+
+
+async def test_what_is_old_takes_no_memory_behind_what_is_not() -> None:
+    coordination: Any = MemoryCoordination()
+    for number in range(20):
+        await coordination.remember(f"long-{number}", "a", 600)
+        await coordination.remember(f"short-{number}", "a", 0.01)
+
+    async def only_the_rest_is_kept() -> bool:
+        await coordination.remember("another", "a", 600)
+        return len(coordination._remembered) == 20 + 1
+
+    await eventually(only_the_rest_is_kept, 2.0)
 
 
 async def test_what_is_remembered_is_what_came_first_until_it_is_forgotten_or_old(backend: Backend) -> None:

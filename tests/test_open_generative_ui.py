@@ -195,6 +195,14 @@ async def test_there_is_an_end_to_what_is_drawn_of_one_call(client: httpx.AsyncC
     assert await after_a_reload(client, "plain", thread) == {THERE: drawn}
 
 
+async def test_there_is_an_end_to_its_expressions(client: httpx.AsyncClient, thread: str) -> None:
+    """Each is a change of its own, for the page and for the event loop."""
+    events = await ran(client, "plain", thread, asking({**ARGUMENTS, "jsExpressions": ["f()"] * 1500}), tools=[TOOL])
+    assert len(states(events)[-1]["jsExpressions"]) == 1000
+    [drawn] = (await after_a_reload(client, "plain", thread)).values()
+    assert len(drawn["jsExpressions"]) == 1000
+
+
 async def test_a_reload_shows_it_where_it_was_before_and_after_the_pages_result(
     client: httpx.AsyncClient, thread: str
 ) -> None:
