@@ -144,12 +144,14 @@ def test_an_input_is_empty_when_nothing_was_sent() -> None:
     assert ClientInput(properties={"a": None})
 
 
-def test_the_snippets_of_the_document_run() -> None:
+@pytest.mark.anyio
+async def test_the_snippets_of_the_document_run() -> None:
     snippets = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs/pages.md").read_text(), re.MULTILINE | re.DOTALL)
     asked, drafted = [dict[str, Any]() for _ in snippets]
     exec(snippets[0], asked)  # noqa: S102 - our own document
-    assert "10 EUR, asked on None" in asked["agent"].run_sync("Hello", model=TestModel()).output
+    # Not `run_sync`, which leaves an event loop behind that nobody closes.
+    assert "10 EUR, asked on None" in (await asked["agent"].run("Hello", model=TestModel())).output
     exec(snippets[1], drafted)  # noqa: S102 - our own document
     deps = StateDeps(drafted["Draft"]())
-    drafted["agent"].run_sync("Hello", model=TestModel(), deps=deps)
+    await drafted["agent"].run("Hello", model=TestModel(), deps=deps)
     assert deps.state.document == "a"
