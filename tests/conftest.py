@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+from clients_driver import Node
+from reading import client_for
 from serving import make_config, serving
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import AsyncGenerator, Generator, Iterator
 
 
 # Before any test module imports the demo agents: they choose their model then.
@@ -54,3 +56,18 @@ def demo(demo_url: str) -> Iterator[httpx.Client]:
     """A plain HTTP client for the demo gateway."""
     with httpx.Client(base_url=demo_url, timeout=15) as client:
         yield client
+
+
+@pytest.fixture
+async def ada(url: str) -> AsyncGenerator[httpx.AsyncClient]:
+    """Ada, at the gateway that her test's module serves as `url`."""
+    async with client_for(url) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def node() -> Iterator[Node]:
+    """A process with `@copilotkit/core`, for apps of any gateway."""
+    node = Node("copilotkit.mjs", "")
+    yield node
+    node.close()

@@ -8,13 +8,12 @@ the request demands a call. After a tool result it answers with that. Three mode
 import json
 import re
 import socket
-import threading
 from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import uvicorn
+from serving import answering
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -56,18 +55,11 @@ class OpenAIServer:
 @contextmanager
 def openai_server() -> Generator[OpenAIServer]:
     """Run the server on a free port; `base_url` ends in `/v1`."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:  # listens already, so that no request comes too early
+    with socket.create_server(("127.0.0.1", 0)) as listener:
         state = OpenAIServer(f"http://127.0.0.1:{listener.getsockname()[1]}/v1")
         app = Starlette(routes=[Route("/v1/chat/completions", state.chat, methods=["POST"])])
-        config = uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=1)
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
-        thread.start()
-        try:
+        with answering(listener, app):
             yield state
-        finally:
-            server.should_exit = True
-            thread.join(timeout=10)
 
 
 def answer(body: Json) -> Json:

@@ -8,13 +8,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import uvicorn
+
 from gateway.config import GatewayConfig
 from gateway.server import make_server
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Generator
 
-    import uvicorn
+    from starlette.applications import Starlette
 
 ROOT = Path(__file__).parent.parent
 DEMO_AGENTS: dict[str, Any] = {
@@ -57,3 +60,16 @@ def running(server: uvicorn.Server) -> Generator[str]:
         server.should_exit = True
         thread.join(TIMEOUT)
         assert not thread.is_alive(), "the server did not stop"
+
+
+@contextmanager
+def answering(listener: socket.socket, app: Starlette) -> Generator[None]:
+    """Serve an app that is no gateway on a socket that listens already, so that no request comes too early."""
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=1))
+    thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        thread.join(timeout=10)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import uvicorn
+from serving import answering
 from starlette.applications import Starlette
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartParser
@@ -119,18 +119,11 @@ async def _spaces() -> AsyncIterator[bytes]:
 @contextmanager
 def speech_server() -> Generator[SpeechServer]:
     """Run the server on a free port; `base_url` ends in `/v1`."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:  # listens already, so that no request comes too early
+    with socket.create_server(("127.0.0.1", 0)) as listener:
         state = SpeechServer(f"http://127.0.0.1:{listener.getsockname()[1]}/v1")
         app = Starlette(routes=[Route("/v1/audio/transcriptions", state.transcriptions, methods=["POST"])])
-        config = uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=1)
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
-        thread.start()
-        try:
+        with answering(listener, app):
             yield state
-        finally:
-            server.should_exit = True
-            thread.join(timeout=10)
 
 
 def speech(server: SpeechServer, **more: Any) -> dict[str, Any]:

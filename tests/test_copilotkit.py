@@ -31,13 +31,6 @@ TRANSPORTS = ("rest", "single")
 
 
 @pytest.fixture(scope="module")
-def node() -> Iterator[Node]:
-    node = Node("copilotkit.mjs", "")
-    yield node
-    node.close()
-
-
-@pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     with serving(make_config(agents=AGENTS)) as url:
         yield url

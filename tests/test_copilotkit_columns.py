@@ -12,25 +12,18 @@ import copilotkit_cases
 import copilotkit_cases_runtimes
 import copilotkit_cases_threads
 import pytest
-from clients_driver import Node
 from copilotkit_columns import GATEWAY, NODE, Case, Table, columns
 from node_runtime import needs_node_runtime
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from clients_driver import Node
     from copilotkit_columns import Column
 
 pytestmark = needs_node_runtime
 
 CASES = [*copilotkit_cases_runtimes.case.rows, *copilotkit_cases.case.rows, *copilotkit_cases_threads.case.rows]
-
-
-@pytest.fixture(scope="module")
-def node() -> Iterator[Node]:
-    node = Node("copilotkit.mjs", "")
-    yield node
-    node.close()
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from talking import assert_problem, events_of, run_url, text_of, turn
 from gateway.surfaces.copilotkit.connection import Seen
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator
+    from collections.abc import Iterator
 
     import httpx
 
@@ -47,12 +47,6 @@ def url() -> Iterator[str]:
     keys = [*KEYS, NARROW]
     with serving(make_config(agents=AGENTS, auth={"api_keys": keys}, server={"heartbeat": 0.2})) as url:
         yield url
-
-
-@pytest.fixture
-async def ada(url: str) -> AsyncGenerator[httpx.AsyncClient]:
-    async with client_for(url) as client:
-        yield client
 
 
 @pytest.fixture

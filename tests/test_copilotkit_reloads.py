@@ -43,13 +43,6 @@ FILE: Json = {"type": "document", "source": {"type": "url", "value": "https://ex
 
 
 @pytest.fixture(scope="module")
-def node() -> Iterator[Node]:
-    node = Node("copilotkit.mjs", "")
-    yield node
-    node.close()
-
-
-@pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     with serving(make_config(agents=AGENTS)) as url:
         yield url

@@ -13,7 +13,7 @@ from serving import make_config, serving
 from talking import assert_problem, events_of, text_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator
+    from collections.abc import Iterator
 
     import httpx
 
@@ -29,12 +29,6 @@ def url() -> Iterator[str]:
     config = make_config(agents=AGENTS, auth={"api_keys": KEYS}, server={"max_body_bytes": LIMIT})
     with serving(config) as url:
         yield url
-
-
-@pytest.fixture
-async def ada(url: str) -> AsyncGenerator[httpx.AsyncClient]:
-    async with client_for(url) as client:
-        yield client
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from serving import make_config, serving
 from talking import assert_problem, events_of, text_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator
+    from collections.abc import Iterator
 
     import httpx
 
@@ -32,12 +32,6 @@ AGENTS: dict[str, Any] = {
 def url() -> Iterator[str]:
     with serving(make_config(agents=AGENTS, auth={"api_keys": KEYS}, cors={"allow_origins": [ORIGIN]})) as url:
         yield url
-
-
-@pytest.fixture
-async def ada(url: str) -> AsyncGenerator[httpx.AsyncClient]:
-    async with client_for(url) as client:
-        yield client
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from serving import make_config, serving
 from talking import assert_problem, run_url, turn
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator
+    from collections.abc import Iterator
 
     import httpx
 
@@ -47,12 +47,6 @@ def url() -> Iterator[str]:
     config = make_config(agents=AGENTS, auth={"api_keys": KEYS}, cors=cors, copilotkit=RUNTIMES)
     with serving(config) as url:
         yield url
-
-
-@pytest.fixture
-async def ada(url: str) -> AsyncGenerator[httpx.AsyncClient]:
-    async with client_for(url) as client:
-        yield client
 
 
 @pytest.fixture

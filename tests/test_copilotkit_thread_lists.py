@@ -22,13 +22,6 @@ pytestmark = pytest.mark.skipif(
 AGENTS: dict[str, Any] = {"teller": "thread_probes:teller", "plain": "probes:plain", "gated": "run_probes:gated"}
 
 
-@pytest.fixture(scope="module")
-def node() -> Iterator[Node]:
-    node = Node("copilotkit.mjs", "")
-    yield node
-    node.close()
-
-
 @pytest.fixture
 def url() -> Iterator[str]:
     """A gateway without threads."""

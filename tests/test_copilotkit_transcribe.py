@@ -19,7 +19,7 @@ from speech_server import KEY, SpeechServer, speech, speech_server
 from talking import assert_problem
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
     import httpx
 
@@ -52,12 +52,6 @@ def url(server: SpeechServer) -> Iterator[str]:
 
 VISITOR = "5f14f9e6d80f802a65269804f2552ef9889f2c7ccec5067214e58a1e48e0b3ff"
 """SHA-256 of `visitor`."""
-
-
-@pytest.fixture
-async def ada(url: str) -> AsyncGenerator[httpx.AsyncClient]:
-    async with client_for(url) as client:
-        yield client
 
 
 def form(audio: bytes, media_type: str = WEBM, name: str = "recording.webm") -> Any:

@@ -18,7 +18,7 @@ from configs import AGENTS as ONE_AGENT
 from configs import ConfigFile
 from copilotkit_talk import body, enveloped
 from projects import CONFIG, DEADLINE, Project, wait_for
-from reading import KEYS, client_for
+from reading import KEYS
 from serving import make_config, serving
 from speech_server import KEY, SpeechServer, speech, speech_server
 from talking import assert_problem, events_of, text_of
@@ -49,12 +49,6 @@ def url(server: SpeechServer) -> Iterator[str]:
     usual, section = {"max_body_bytes": USUAL}, speech(server, max_bytes=LARGEST)
     with serving(make_config(agents=AGENTS, auth={"api_keys": KEYS}, server=usual, speech=section)) as url:
         yield url
-
-
-@pytest.fixture
-async def ada(url: str) -> AsyncGenerator[httpx.AsyncClient]:
-    async with client_for(url) as client:
-        yield client
 
 
 def form(audio: bytes) -> Any:

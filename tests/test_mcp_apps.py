@@ -31,7 +31,7 @@ from gateway.errors import ConfigError
 from gateway.mcp_apps import FAILED, MALFORMED, NO_METHOD, NO_RESOURCE, NO_SERVER, NO_TOOL, TOO_LARGE, TOO_LATE
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     import httpx
@@ -165,12 +165,6 @@ def url(weather: Weather) -> Iterator[str]:
         patch.setattr(mcp_servers, "capability", MCP(weather.url, id="weather"), raising=False)
         with serving(make_config(agents=agents, auth={"api_keys": [*KEYS, NARROW]})) as url:
             yield url
-
-
-@pytest.fixture
-async def ada(url: str) -> AsyncGenerator[httpx.AsyncClient]:
-    async with client_for(url) as client:
-        yield client
 
 
 def relayed(method: str, params: Any = None, server: str = "weather", thread: str = "", **fields: Any) -> Json:

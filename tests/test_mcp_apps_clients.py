@@ -10,7 +10,7 @@ from clients_driver import FOLDER, Node
 from copilotkit_app import App, said
 from copilotkit_talk import at, body, connected, ran, snapshot
 from mcp_servers import HTML, PAGE, configured, forecaster, toolset, weather_server
-from reading import KEYS, client_for, reading
+from reading import KEYS, reading
 from run_probes import gates
 from serving import make_config, serving
 from talking import events_of, run_url, turn
@@ -18,7 +18,7 @@ from talking import events_of, run_url, turn
 from gateway.mcp_apps import NO_RESOURCE
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     import httpx
 
@@ -46,12 +46,6 @@ def url() -> Iterator[str]:
         given = {"pages": (forecaster(toolset(weather)), {"mcp_apps": pages})}
         with configured(given) as agents, serving(make_config(agents=agents, auth={"api_keys": KEYS})) as url:
             yield url
-
-
-@pytest.fixture
-async def ada(url: str) -> AsyncGenerator[httpx.AsyncClient]:
-    async with client_for(url) as client:
-        yield client
 
 
 @pytest.fixture

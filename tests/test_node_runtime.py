@@ -11,7 +11,6 @@ from uuid import uuid4
 import httpx
 import pytest
 import run_probes
-from clients_driver import Json, Node
 from copilotkit_app import App, said
 from node_runtime import RUNTIME, Arrivals, Arrived, needs_node_runtime, node_runtime
 from reading import KEYS
@@ -22,6 +21,7 @@ from gateway.server import make_server
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
+    from clients_driver import Json, Node
     from node_runtime import NodeRuntime
     from starlette.types import ASGIApp
 
@@ -58,13 +58,6 @@ def node_before(url: str, headers: dict[str, str] | None = None) -> Generator[No
 def runtime(gateway: str) -> Iterator[NodeRuntime]:
     with node_before(gateway) as runtime:
         yield runtime
-
-
-@pytest.fixture(scope="module")
-def node() -> Iterator[Node]:
-    node = Node("copilotkit.mjs", "")
-    yield node
-    node.close()
 
 
 @pytest.fixture

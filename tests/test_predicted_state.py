@@ -136,13 +136,6 @@ needs_npm = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def node() -> Iterator[Node]:
-    node = Node("copilotkit.mjs", "")
-    yield node
-    node.close()
-
-
-@pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     with serving(make_config(agents=AGENTS | {"looking": "page_probes:looking"})) as url:
         yield url
