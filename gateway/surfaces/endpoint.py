@@ -49,9 +49,6 @@ if TYPE_CHECKING:
 MAX_IDEMPOTENCY_KEY = 255
 """Characters."""
 
-TAKEN_UP = ("ag-ui", "vercel-ai", "native")
-"""Surfaces whose clients can go on reading a run after a response that broke off. CopilotKit 1.75 shows an error."""
-
 LARGE = 100_000
 """Bytes of a body that is not parsed on the event loop, where it would hold up every stream."""
 
@@ -116,7 +113,7 @@ class AgentEndpoint:
         repeat_key = _idempotency_key(request) or turn.repeat_key
         asked = RunRequest(entry, self.wire, turn, principal, repeat_key)
         info = await self._services.runs.start(asked)
-        taken_up = asked.continues and self.wire.surface in TAKEN_UP
+        taken_up = asked.continues and self.wire.resumes
         return Begun(info, turn.dialect, {"ratelimit": field} if field else {}, taken_up)
 
     async def resume(self, request: Request, entry: AgentEntry, principal: Principal) -> Response:

@@ -94,6 +94,9 @@ class Wire(Protocol):
     """Whether a reader that has lost its run's stream can find it again. If not, the run is stopped when the last one
     goes; if so, the agent's `on_disconnect` says what happens."""
 
+    resumes: bool
+    """Whether a client goes on reading where a response broke off, so that one may be cut."""
+
     def read(self, body: bytes, history: Literal["server", "client"] = "server") -> Turn:
         """Request body -> turn. Raises `MalformedBody`.
 

@@ -219,7 +219,7 @@ class AgUi:
 
     surface: Surface = "ag-ui"
     protocol = "ag-ui"
-    comes_back = True
+    comes_back = resumes = True
     approval = "tool_call"
     """The `reason` of an interrupt that asks for an approval."""
 

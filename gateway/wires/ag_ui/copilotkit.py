@@ -56,6 +56,7 @@ class CopilotKit(AgUi):
     """
 
     surface: Surface = "copilotkit"
+    resumes = False  # 1.75 shows an error
     approval = APPROVAL
 
     def __init__(self, *, a2ui: bool | None = None, open_generative_ui: bool | None = None) -> None:

@@ -117,7 +117,7 @@ class Native:
         max_tool_result_chars: int = ServerSettings.model_fields["max_tool_result_chars"].default,
     ) -> None:
         self.form: Form = form
-        self.comes_back = form in STREAMED
+        self.comes_back = self.resumes = form in STREAMED
         self._body: Body = body
         self._max_tool_result_chars = max_tool_result_chars
 

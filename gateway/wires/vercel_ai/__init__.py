@@ -93,7 +93,7 @@ class VercelAi:
 
     surface: Surface = "vercel-ai"
     protocol = "vercel-ai"
-    comes_back = True
+    comes_back = resumes = True
 
     def read(self, body: bytes, history: Literal["server", "client"] = "server") -> Turn:
         """A body of `DefaultChatTransport`, or `{id, message}` of its documented persistence pattern -> turn."""

@@ -27,7 +27,7 @@ class _Body(BaseModel):
 class Completion(VercelAi):
     """The wire of completions. Stateless."""
 
-    comes_back = False
+    comes_back = resumes = False
 
     def read(self, body: bytes, history: Literal["server", "client"] = "server") -> Turn:  # noqa: ARG002 - it has none
         """`{prompt}` -> turn, on a thread that nobody will ask for again."""
